@@ -1,0 +1,1 @@
+"""Milepost examines a model at every milepost of its training."""

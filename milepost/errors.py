@@ -1,0 +1,74 @@
+"""The errors that a caller may want to catch.
+
+```
+MilepostError
+├── EvaluationError        an evaluation did not complete; nothing of it was logged
+│   ├── CoverageError      rows missing, duplicated, or not as many as were declared
+│   ├── NonFiniteError     a value that must be finite is NaN or infinite
+│   ├── RankError          another rank failed
+│   ├── StalledError       the source gave nothing for `timeout_s`
+│   └── TraceError         `trace_check` found the model changed
+└── UnknownNameError       a field, output, key or metric that does not exist (also a LookupError)
+```
+
+A wrong argument is a `ValueError` or a `TypeError`, a missing extra an `ImportError`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MilepostError(Exception):
+    """The base of all errors that are Milepost's own."""
+
+
+class EvaluationError(MilepostError):
+    """An evaluation did not complete; nothing of it was logged."""
+
+
+class CoverageError(EvaluationError):
+    """Rows are missing, duplicated, or not as many as were declared."""
+
+
+class NonFiniteError(EvaluationError):
+    """A value that must be finite is NaN or infinite."""
+
+
+class RankError(EvaluationError):
+    """Another rank failed."""
+
+
+class StalledError(EvaluationError):
+    """The source gave nothing for `timeout_s`."""
+
+
+class TraceError(EvaluationError):
+    """The evaluation changed the model."""
+
+
+class UnknownNameError(MilepostError, LookupError):
+    """A name that does not exist; the message lists those that do, and the nearest."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that does not exist.
+
+    Args:
+        kind: what the name stands for, such as `"output"`.
+        name: the name that was asked for.
+        known: the names there are.
+
+    Example:
+        >>> str(unknown_name("output", "embeding", ["embedding", "logits"]))
+        "unknown output 'embeding'; did you mean 'embedding'? There are: 'embedding', 'logits'"
+    """
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    there_are = "There are: " + ", ".join(map(repr, names)) if names else "There are none"
+    return UnknownNameError(f"unknown {kind} {name!r}; {hint}{there_are}")
+
+
+def missing_extra(package: str, extra: str) -> ImportError:
+    """Return the error for a package that an extra of Milepost brings."""
+    return ImportError(f'{package} is not installed; pip install "milepost[{extra}]" brings it')
