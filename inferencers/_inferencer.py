@@ -90,7 +90,7 @@ class PairInferencer(Inferencer):
     def rows(self) -> Rows:
         """Return the rows that this worker collected, empty if there are none."""
 
-    def start_round(self, round: int) -> None:  # noqa: B027 - a hook
+    def start_round(self, round: int) -> None:
         """Prepare for a pass over all rows; totals are merged."""
 
     @abc.abstractmethod
@@ -102,5 +102,5 @@ class PairInferencer(Inferencer):
             round: the number of the pass, from 0.
         """
 
-    def end_round(self, round: int) -> None:  # noqa: B027 - a hook
+    def end_round(self, round: int) -> None:
         """Finish a pass: bring the totals up to date."""
