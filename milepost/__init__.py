@@ -1,1 +1,90 @@
-"""Milepost examines a model at every milepost of its training."""
+"""Milepost examines a model at every milepost of its training.
+
+Names are resolved when they are first used: importing this module imports neither a framework nor
+a search library.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from milepost import callbacks as callbacks
+    from milepost import errors as errors
+    from milepost import inferencers as inferencers
+    from milepost import neighbors as neighbors
+    from milepost import predictors as predictors
+    from milepost import runners as runners
+    from milepost.callbacks import At as At
+    from milepost.callbacks import Budget as Budget
+    from milepost.callbacks import Callback as Callback
+    from milepost.callbacks import EarlyStop as EarlyStop
+    from milepost.callbacks import Every as Every
+    from milepost.callbacks import KeepBest as KeepBest
+    from milepost.callbacks import Loop as Loop
+    from milepost.callbacks import Record as Record
+    from milepost.callbacks import at_end as at_end
+    from milepost.callbacks import at_start as at_start
+    from milepost.callbacks import trainers as trainers
+    from milepost.callbacks.monitors import JsonLines as JsonLines
+    from milepost.callbacks.monitors import Monitor as Monitor
+    from milepost.callbacks.monitors import TensorBoard as TensorBoard
+    from milepost.callbacks.monitors import Terminal as Terminal
+    from milepost.inferencers import BinaryClassificationStats as BinaryClassificationStats
+    from milepost.inferencers import ClassificationError as ClassificationError
+    from milepost.inferencers import Inferencer as Inferencer
+    from milepost.inferencers import MatchRate as MatchRate
+    from milepost.inferencers import PairInferencer as PairInferencer
+    from milepost.inferencers import Retrieval as Retrieval
+    from milepost.inferencers import ScalarStats as ScalarStats
+    from milepost.predictors import OfflinePredictor as OfflinePredictor
+    from milepost.predictors import Predictor as Predictor
+    from milepost.predictors import get_predictor as get_predictor
+    from milepost.predictors import is_training as is_training
+    from milepost.runners import InferenceRunner as InferenceRunner
+    from milepost.runners import evaluate as evaluate
+
+    __version__: str
+
+_NAMES = {
+    "milepost.runners": ("InferenceRunner", "evaluate"),
+    "milepost.callbacks": (
+        *("Loop", "Callback", "Record", "KeepBest", "EarlyStop"),
+        *("Every", "At", "Budget", "at_start", "at_end"),
+    ),
+    "milepost.callbacks.monitors": ("Monitor", "Terminal", "JsonLines", "TensorBoard"),
+    "milepost.inferencers": (
+        *("Inferencer", "PairInferencer", "Retrieval", "MatchRate"),
+        *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
+    ),
+    "milepost.predictors": ("Predictor", "get_predictor", "OfflinePredictor", "is_training"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+_FOLDERS = ("runners", "callbacks", "inferencers", "predictors", "neighbors", "errors")
+_MODULES = {"trainers": "milepost.callbacks.trainers"} | {x: f"milepost.{x}" for x in _FOLDERS}
+
+__all__ = [*_MODULE_OF, *_MODULES, "__version__"]
+
+
+def _resolve(name: str) -> Any:
+    import importlib
+
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("milepost")
+    if name.startswith("__"):  # Python's own probes, such as `__wrapped__`
+        raise AttributeError(name)
+    unknown_name = importlib.import_module("milepost.errors").unknown_name
+    raise AttributeError(str(unknown_name("public name", name, __all__)))
+
+
+if not TYPE_CHECKING:  # a type checker would take any name at all to exist
+
+    def __getattr__(name: str) -> Any:
+        globals()[name] = value = _resolve(name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,31 @@
+# make demo, make test: all that a fresh machine needs is Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
+
+.PHONY: demo test test-full lint
+.DELETE_ON_ERROR:
+
+demo: .venv/.demo
+	rm -rf runs/digits
+	$(BIN)/milepost run configs/digits.yaml
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-full: .venv/.dev
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Each stamp is newer than what it was installed from.
+.venv/.demo .venv/.dev: .venv/.%: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
