@@ -1,7 +1,14 @@
 """What to compute: inferencers turn the rows of one run into named scalars."""
 
+# The order teaches.
+# isort: off
 from milepost.inferencers._inferencer import Inferencer as Inferencer
 from milepost.inferencers._inferencer import PairInferencer as PairInferencer
 from milepost.inferencers._inferencer import Rows as Rows
 from milepost.inferencers._inferencer import State as State
 from milepost.inferencers._inferencer import Table as Table
+from milepost.inferencers._scalar_stats import ScalarStats as ScalarStats
+from milepost.inferencers._classification_error import ClassificationError as ClassificationError
+from milepost.inferencers._binary_classification_stats import (
+    BinaryClassificationStats as BinaryClassificationStats,
+)

@@ -1,0 +1,132 @@
+"""The share of samples that a classifier gets wrong.
+
+N is the number of rows of a batch, C the number of classes.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milepost.inferencers._column import column, flags, reject, reject_nan
+from milepost.inferencers._inferencer import Inferencer, Rows, State
+
+
+@final
+class ClassificationError(Inferencer):
+    """The share of samples whose class is not among the k classes of the largest logits.
+
+    error@k = (number of samples whose class has rank > k) / (number of samples), a quotient of two
+    counts: the same to the bit whatever the batch size, the number of workers and the order.
+    Memory: a few counters, and a few bytes for each logit of one batch.
+
+    The rank of a class is 1 + the number of larger logits + the number of equal logits of classes
+    with a smaller index (so `error@1` is that of `argmax`). Where k ≥ C every class is among the
+    k, and error@k is 0. An empty run gives no metric. The error of a `wrong` vector is
+    tensorpack's `ClassificationError`; error@k is 1 - scikit-learn's `top_k_accuracy_score`, which
+    settles ties the other way.
+
+    Args:
+        logits: a field or output of shape (N, C), C ≥ 2, any real dtype; anything that is larger
+            for the likelier class. It may be infinite (a class that is masked out), not NaN.
+        labels: a field or output of shape (N,) or (N, 1): the index of the class, from 0 to C - 1.
+        k: each gives a metric `error@k`.
+        wrong: a field or output of shape (N,) or (N, 1), 1 (or True) where the sample is wrong and
+            0 where it is right. It gives the lone metric `error`, and the arguments above are not
+            used.
+        name: prefixes the metrics where two inferencers would log the same name.
+
+    Raises:
+        ValueError: `k` is empty or holds a number below 1. From `update`: an array of another
+            shape, a label that is no index of a class.
+        NonFiniteError: from `update`: a logit is NaN.
+
+    Example:
+        >>> error = ClassificationError(k=(1, 2))
+        >>> logits = np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]])
+        >>> error.update({"id": np.arange(2), "output": logits, "label": np.array([1, 2])})
+        >>> error.compute()
+        {'error@1': 0.5, 'error@2': 0.0}
+    """
+
+    def __init__(
+        self,
+        logits: str = "output",
+        labels: str = "label",
+        *,
+        k: Sequence[int] = (1, 5),
+        wrong: str | None = None,
+        name: str = "classification_error",
+    ) -> None:
+        if not k or min(k) < 1:
+            msg = f"`k` must hold whole numbers of 1 or more, got {k}"
+            raise ValueError(msg)
+        self.name = name
+        self.fetches = (logits, labels) if wrong is None else (wrong,)
+        self._k = tuple(k)
+        self._wrong = wrong
+        self.reset()
+
+    def reset(self) -> None:
+        self._samples = 0
+        self._errors: Counter[str] = Counter()
+
+    def update(self, rows: Rows) -> None:
+        if self._wrong is not None:
+            wrong = {"error": flags(rows, self._wrong)}
+        else:
+            ranks = self._ranks(rows)
+            wrong = {f"error@{k}": ranks > k for k in self._k}
+        self._samples += len(rows["id"])
+        self._errors.update({key: int(np.count_nonzero(of)) for key, of in wrong.items()})
+
+    def state(self) -> State:
+        return {"samples": self._samples, "errors": dict(self._errors)}
+
+    def merge(self, states: Sequence[State]) -> None:
+        for state in states:
+            self._samples += state["samples"]
+            self._errors.update(state["errors"])
+
+    def compute(self) -> Mapping[str, float] | None:
+        if not self._samples:
+            return None
+        return {key: count / self._samples for key, count in self._errors.items()}
+
+    def _ranks(self, rows: Rows) -> NDArray[np.intp]:
+        logits_name, labels_name = self.fetches
+        logits = np.asarray(rows[logits_name])
+        if logits.ndim != 2 or logits.shape[1] < 2 or logits.dtype.kind not in "biuf":
+            msg = (
+                f"`{logits_name}` must hold a real number for each row and class, shape (N, C), "
+                f"C ≥ 2, got {logits.dtype} of shape {logits.shape}; for one score a row there is "
+                "BinaryClassificationStats"
+            )
+            raise ValueError(msg)
+        labels = column(rows, labels_name)
+        reject_nan(rows, logits_name, logits)
+        classes = logits.shape[1]
+        is_index = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
+        rule = f"must hold the index of a class, 0 to {classes - 1}"
+        reject(rows, labels_name, labels, ~is_index, rule)
+        return ranks_of(logits, labels.astype(np.intp))
+
+
+def ranks_of(logits: NDArray[Any], labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rank of each row's class, from 1; of equal logits the first ranks first.
+
+    Args:
+        logits: shape (N, C).
+        labels: shape (N,), from 0 to C - 1.
+
+    Example:
+        >>> ranks_of(np.array([[2, 5, 5]] * 3), np.array([0, 1, 2]))
+        array([3, 1, 2])
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    before = np.arange(logits.shape[1]) < labels[:, None]
+    ahead = (logits > own) | (before & (logits == own))
+    ranks: NDArray[np.intp] = 1 + np.count_nonzero(ahead, axis=1)
+    return ranks

@@ -1,0 +1,250 @@
+"""What every inferencer promises, run over each of them."""
+
+import math
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from milepost import inferencers
+from milepost.inferencers import Inferencer, PairInferencer, Rows
+
+ROWS = 41  # in a whole run
+
+
+@dataclass(frozen=True)
+class Case:
+    """An inferencer and the arrays that it fetches."""
+
+    make: Callable[[], Inferencer]
+    columns: Callable[[np.random.Generator, int], Mapping[str, NDArray[Any]]]
+
+    def rows(self, seed: int = 0, size: int = ROWS) -> Rows:
+        return {
+            "id": np.arange(size),
+            "role": np.full(size, "query"),
+            **self.columns(np.random.default_rng(seed), size),
+        }
+
+
+def scalars(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    return {"loss": rng.normal(size=size) * 10.0 ** rng.integers(-9, 9, size)}
+
+
+def scalar_columns(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    return {
+        "model.loss": rng.random((size, 1), np.float32),
+        "half": rng.random(size).astype(np.float16),
+        "count": rng.integers(-5, 5, size),
+        "hit": rng.random(size) < 0.5,
+    }
+
+
+def logits(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    values = rng.integers(0, 4, (size, 7)).astype(np.float16)  # with many ties
+    return {"output": values, "label": rng.integers(0, 7, (size, 1), np.uint8)}
+
+
+def wrong(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    return {"wrong": rng.random(size) < 0.3}
+
+
+def scores(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    values = rng.integers(0, 11, size).astype(np.float32) / 10
+    return {"output": values, "label": rng.random(size) < 0.4}
+
+
+def unseparated(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    return {"output": rng.random((size, 1)), "label": np.zeros(size, int)}
+
+
+CASES = {
+    "ScalarStats": Case(lambda: inferencers.ScalarStats("loss"), scalars),
+    "ScalarStats of several": Case(
+        lambda: inferencers.ScalarStats("model.loss", "half", "count", "hit"), scalar_columns
+    ),
+    "ClassificationError": Case(inferencers.ClassificationError, logits),
+    "ClassificationError of wrong": Case(
+        lambda: inferencers.ClassificationError(wrong="wrong"), wrong
+    ),
+    "BinaryClassificationStats": Case(inferencers.BinaryClassificationStats, scores),
+    "BinaryClassificationStats of one class": Case(
+        inferencers.BinaryClassificationStats, unseparated
+    ),
+}
+
+SINGLE = [name for name, case in CASES.items() if not isinstance(case.make(), PairInferencer)]
+
+
+@pytest.fixture(params=list(CASES))
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+def take(rows: Rows, index: Any) -> Rows:
+    return {name: array[index] for name, array in rows.items()}
+
+
+def batches(rows: Rows, size: int) -> Iterator[Rows]:
+    for start in range(0, len(rows["id"]), size):
+        yield take(rows, slice(start, start + size))
+
+
+def compute(inferencer: Inferencer) -> dict[str, float]:
+    return dict(inferencer.compute() or {})
+
+
+def share_totals(workers: Sequence[Inferencer]) -> None:
+    states = [pickle.loads(pickle.dumps(worker.state())) for worker in workers]
+    for at, worker in enumerate(workers):
+        worker.merge(states[:at] + states[at + 1 :])
+
+
+def run_rounds(workers: Sequence[PairInferencer], block: int) -> None:
+    """Hand every worker's rows to every worker, block by block, as a runner does."""
+    done = 0
+    while done < max(worker.rounds for worker in workers):
+        for worker in workers:
+            worker.start_round(done)
+        for part in [part for owner in workers for part in batches(owner.rows(), block)]:
+            for worker in workers:
+                worker.scan(part, done)
+        for worker in workers:
+            worker.end_round(done)
+        share_totals(workers)
+        done += 1
+
+
+def run(workers: Sequence[Inferencer], shards: Sequence[Sequence[Rows]], block: int = 10) -> None:
+    """Run each worker over its batches and merge, as a runner does."""
+    for worker, shard in zip(workers, shards, strict=True):
+        worker.reset()
+        for rows in shard:
+            worker.update(rows)
+    share_totals(workers)
+    pairs = [worker for worker in workers if isinstance(worker, PairInferencer)]
+    if pairs:
+        run_rounds(pairs, block)
+
+
+def evaluate(case: Case, *shards: Sequence[Rows], block: int = 10) -> dict[str, float]:
+    """Return the metrics of one run; all of its workers agree on them."""
+    workers = [case.make() for _ in shards]
+    run(workers, shards, block)
+    metrics = [compute(worker) for worker in workers]
+    for other in metrics:
+        assert other == same(metrics[0])
+    return metrics[0]
+
+
+def same(metrics: Mapping[str, float]) -> Any:
+    return pytest.approx(metrics, rel=1e-6, abs=1e-9, nan_ok=True)
+
+
+def test_what_it_fetches_is_told_in_names(case: Case) -> None:
+    inferencer = case.make()
+    assert isinstance(inferencer.name, str)
+    assert isinstance(inferencer.fetches, tuple)
+    assert all(isinstance(name, str) for name in (*inferencer.fetches, *inferencer.roles))
+    assert set(inferencer.fetches) <= set(case.rows())
+
+
+def test_an_empty_run_gives_nothing(case: Case) -> None:
+    assert evaluate(case, []) == {}
+    assert evaluate(case, [case.rows(size=0)]) == {}
+
+
+def test_values_are_python_numbers_under_names(case: Case) -> None:
+    metrics = evaluate(case, [case.rows()])
+    assert metrics
+    assert {type(value) for value in metrics.values()} <= {float, int}
+    assert {type(name) for name in metrics} == {str}
+    assert not any(math.isinf(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize("size", [1, 3, 16])
+def test_the_result_does_not_depend_on_the_batch_size(case: Case, size: int) -> None:
+    rows = case.rows()
+    assert evaluate(case, list(batches(rows, size))) == same(evaluate(case, [rows]))
+
+
+def test_the_result_does_not_depend_on_the_order(case: Case) -> None:
+    rows = case.rows()
+    shuffled = take(rows, np.random.default_rng(1).permutation(ROWS))
+    assert evaluate(case, list(batches(shuffled, 5))) == same(evaluate(case, [rows]))
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5])
+@pytest.mark.parametrize("block", [1, 7, ROWS])
+def test_the_result_does_not_depend_on_the_workers(case: Case, workers: int, block: int) -> None:
+    rows = case.rows()
+    shards = [list(batches(take(rows, slice(at, None, workers)), 4)) for at in range(workers)]
+    assert evaluate(case, *shards, block=block) == same(evaluate(case, [rows]))
+
+
+@pytest.mark.parametrize("empty", [0, 1, 3])
+def test_workers_without_rows_change_nothing(case: Case, empty: int) -> None:
+    rows = case.rows()
+    shards = [[take(rows, slice(7))], [take(rows, slice(7, 8))], [take(rows, slice(8, None))]]
+    shards.insert(empty, [])
+    assert evaluate(case, *shards) == same(evaluate(case, [rows]))
+
+
+@pytest.mark.parametrize("case", SINGLE, indirect=True)  # a PairInferencer needs rounds besides
+def test_a_new_one_can_merge_the_totals_of_all(case: Case) -> None:
+    parts = list(batches(case.rows(), 20))
+    workers = [case.make() for _ in parts]
+    for worker, part in zip(workers, parts, strict=True):
+        worker.update(part)
+    new = case.make()
+    new.merge([worker.state() for worker in workers])
+    assert compute(new) == same(evaluate(case, parts))
+
+
+def test_a_state_is_not_changed_by_what_follows(case: Case) -> None:
+    first, second = batches(case.rows(), 21)
+    one, two = case.make(), case.make()
+    one.update(first)
+    two.update(second)
+    states = [one.state(), two.state()]
+    before = pickle.dumps(states)
+    one.merge([states[1]])
+    one.update(second)
+    assert pickle.dumps(states) == before
+
+
+def test_a_reset_forgets(case: Case) -> None:
+    worker = case.make()
+    run([worker], [[case.rows(seed=1)]])
+    worker.reset()
+    assert compute(worker) == {}
+    run([worker], [[case.rows(seed=2)]])
+    assert compute(worker) == same(evaluate(case, [case.rows(seed=2)]))
+
+
+def test_computing_twice_gives_the_same(case: Case) -> None:
+    worker = case.make()
+    run([worker], [[case.rows()]])
+    assert compute(worker) == same(compute(worker))
+
+
+def test_rows_are_not_changed(case: Case) -> None:
+    rows = case.rows()
+    for array in rows.values():
+        array.setflags(write=False)  # an inferencer that writes to it raises
+    evaluate(case, [rows])
+    fresh = case.rows()
+    assert rows.keys() == fresh.keys()
+    assert all(np.array_equal(rows[name], fresh[name]) for name in rows)
+
+
+def test_evidence_is_tables_by_name(case: Case) -> None:
+    worker = case.make()
+    run([worker], [[case.rows()]])
+    for name, table in worker.evidence().items():
+        assert isinstance(name, str)
+        assert len({len(column) for column in table.values()}) <= 1
