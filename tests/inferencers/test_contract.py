@@ -90,7 +90,7 @@ def take(rows: Rows, index: Any) -> Rows:
 
 
 def batches(rows: Rows, size: int) -> Iterator[Rows]:
-    for start in range(0, len(rows["id"]), size):
+    for start in range(0, len(rows.get("id", ())), size):
         yield take(rows, slice(start, start + size))
 
 

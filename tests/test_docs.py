@@ -1,0 +1,36 @@
+"""The Python blocks of the pages run, in order and in one namespace a page.
+
+A block whose line before is `<!-- not run -->` is only shown.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(?<!<!-- not run -->\n)^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> Iterator[str]:
+    """Give each block that runs, moved down by empty lines to its place in the page."""
+    for block in BLOCK.finditer(page):
+        yield "\n" * page.count("\n", 0, block.start(1)) + block[1]
+
+
+def test_blocks_keep_their_line_and_marked_ones_are_left_out() -> None:
+    page = "a\n```python\nx\n```\n<!-- not run -->\n```python\ny\n```\n\n```python\nz\n```\n"
+    assert list(blocks(page)) == ["\n\nx\n", "\n" * 10 + "z\n"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_blocks_of_a_page_run(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": path.stem}
+    for block in blocks(path.read_text(encoding="utf-8")):
+        exec(compile(block, str(path), "exec"), namespace)
