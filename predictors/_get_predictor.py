@@ -1,0 +1,79 @@
+"""The predictor for a model, whatever framework made it."""
+
+import sys
+from typing import Any, Literal
+
+from milepost.predictors._options import Forward, Inputs, Options, Outputs
+from milepost.predictors._predictor import Predictor
+
+Weights = Literal["live", "snapshot", "ema"]
+
+
+def get_predictor(
+    model: Any,
+    inputs: Inputs = None,
+    outputs: Outputs = None,
+    *,
+    forward: Forward | None = None,
+    device: Any = None,
+    weights: Weights = "live",
+    ema: Any = None,
+    autocast: Any = None,
+    channels_last: bool = False,
+) -> Predictor:
+    """Return the predictor for a model, to be called at any time in its training.
+
+    A wrapped model (`DistributedDataParallel`, `DataParallel`, `torch.compile`, `AveragedModel`)
+    is unwrapped, and what is compiled inside it runs as it was written: nothing communicates,
+    nothing compiles again.
+
+    Args:
+        model: a `torch.nn.Module`.
+        inputs: the entries of the batch that go to the model, by keyword if each is a parameter
+            of its forward pass, else by position. None: the only entry there is, else those that
+            the parameters name.
+        outputs: what to give; `Predictor` says how outputs are named. None: all the model's own.
+        forward: `forward(model, batch)`, giving a mapping of named outputs, replaces the model's
+            own call; the batch is on the device already. Inner modules can still be had.
+        device: where to run. On another device than the model's, a copy there takes the live
+            weights at each call or scope.
+        weights: `"live"`: those of the moment of each call; `"snapshot"`: those of now, copied;
+            `"ema"`: those of `ema`.
+        ema: a module that holds averaged weights, kept by the user.
+        autocast: floating dtype, or its name, to compute in. None: autocast is off, whatever the
+            caller's own state.
+        channels_last: lay out images channels last, and the weights too where they are a copy.
+
+    Raises:
+        TypeError: the model is of no framework that is supported.
+        ValueError: `weights` is `"ema"` and there is no `ema`, or an argument is wrong.
+    """
+    if weights not in ("live", "snapshot", "ema"):
+        msg = f"`weights` must be 'live', 'snapshot' or 'ema', got {weights!r}"
+        raise ValueError(msg)
+    if weights == "ema" and ema is None:
+        msg = "`weights` is 'ema', but no averaged model was given; pass it as `ema=`"
+        raise ValueError(msg)
+    source = ema if weights == "ema" else model
+    require_torch(source)
+    from milepost.predictors._torch_predictor import TorchPredictor
+
+    options = Options.of(
+        inputs, outputs, forward=forward, autocast=autocast, channels_last=channels_last
+    )
+    if weights == "snapshot":
+        return TorchPredictor(source, options).replicate(device)
+    return TorchPredictor(source, options, device=device)
+
+
+def require_torch(model: Any) -> None:
+    """Raise unless a model is a PyTorch module, importing nothing.
+
+    Raises:
+        TypeError: it is not.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(model, torch.nn.Module):
+        kind = type(model)
+        msg = f"`model` must be a torch.nn.Module, got {kind.__module__}.{kind.__qualname__}"
+        raise TypeError(msg)

@@ -1,0 +1,71 @@
+"""What the outputs of a model are called, and how one is found by its name or position."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from milepost import errors
+
+
+def named(value: Any) -> dict[str, Any]:
+    """Return the parts of what a model or module returned, by name.
+
+    Example:
+        >>> named({"logits": 1, "embedding": 2})
+        {'logits': 1, 'embedding': 2}
+        >>> named((1, 2))
+        {'0': 1, '1': 2}
+        >>> named(1)
+        {'output': 1}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): part for name, part in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        fields = getattr(value, "_fields", map(str, range(len(value))))
+        return dict(zip(fields, value, strict=True))
+    return {"output": value}
+
+
+def select(
+    own: Mapping[str, Any],
+    inner: Mapping[str, Any],
+    wanted: Iterable[str | int],
+    modules: Iterable[str],
+) -> dict[str, Any]:
+    """Return the wanted outputs.
+
+    A name is looked for in the model's own outputs, then among inner modules, then inside the
+    model's own outputs, and is at last taken for a position.
+
+    Args:
+        own: the model's own outputs.
+        inner: the outputs of the inner modules among the wanted.
+        wanted: names and positions.
+        modules: the names of all inner modules, for the message.
+
+    Raises:
+        UnknownNameError: there is no such output.
+    """
+    chosen: dict[str, Any] = {}
+    for name in wanted:
+        for place in (own, inner, _inside(own, name), _position(own, name)):
+            if name in place:
+                chosen[str(name)] = place[name]  # type: ignore[index]
+                break
+        else:
+            raise errors.unknown_name("output", str(name), [*own, *modules])
+    return chosen
+
+
+def _inside(own: Mapping[str, Any], name: str | int) -> dict[str | int, Any]:
+    head, _, tail = str(name).rpartition(".")
+    parts = named(own[head]) if head in own else {}
+    return {name: parts[tail]} if tail in parts else {}
+
+
+def _position(own: Mapping[str, Any], name: str | int) -> dict[str | int, Any]:
+    parts = dict(enumerate(own.values()))
+    position = int(name) if str(name).isdecimal() else -1
+    return {name: parts[position]} if position in parts else {}

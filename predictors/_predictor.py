@@ -1,0 +1,81 @@
+"""The contract that every predictor keeps, whatever framework made the model."""
+
+import abc
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from milepost.predictors._arrays import to_numpy
+
+
+class Predictor(abc.ABC):
+    """A model in inference mode, to be called at any time in training.
+
+    A call takes one batch: a mapping from names to arrays (NumPy or the framework's own) or a
+    single array. It gives a mapping from output names to the framework's own tensors.
+
+    What an output is called: a mapping that the model returns gives its keys; the fields of a
+    named tuple or dataclass their names; a tuple or list `"0"`, `"1"`, ...; a lone tensor
+    `"output"`. A position may always be asked for by its number. An entry of a nested output is
+    `"hidden_states.3"`. Any other name is that of an inner module: its output is what it last
+    returned in the forward pass; if that is several arrays, `"lstm.0"` chooses one.
+
+    One predictor serves one thread at a time; `replicate` gives one for another thread.
+    """
+
+    def __call__(self, batch: Any) -> dict[str, Any]:
+        """Return the outputs for one batch, leaving no trace in the model or its training."""
+        with self.scope():
+            return self.forward(batch)
+
+    @abc.abstractmethod
+    def forward(self, batch: Any) -> dict[str, Any]:
+        """Return the outputs for one batch, inside a `scope` that the caller holds."""
+
+    @abc.abstractmethod
+    def scope(self, *, trace_check: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Return the scope in which any number of `forward` calls leave no trace.
+
+        On entry a predictor on another device than the model takes its weights of now. On exit,
+        also after an error, the model's attributes, buffers and train/eval flags and the global
+        random generators are what they were. Scopes nest.
+
+        Args:
+            trace_check: hash parameters and buffers before and after, and raise if any changed.
+
+        Raises:
+            TraceError: `trace_check` found a change; the message names what changed.
+        """
+
+    @abc.abstractmethod
+    def replicate(self, device: Any = None) -> "Predictor":
+        """Return a predictor on a frozen copy of the weights of now, for another thread.
+
+        Args:
+            device: where the copy lives; None: where the weights are.
+        """
+
+    @abc.abstractmethod
+    def weights(self) -> Mapping[str, Any]:
+        """Return the examined weights by name, as tensors that share the model's memory."""
+
+    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return an output as a NumPy array; bfloat16 and narrower floats become float32."""
+        return to_numpy(array)
+
+    @property
+    @abc.abstractmethod
+    def device(self) -> Any:
+        """Where the forward pass runs."""
+
+    @property
+    @abc.abstractmethod
+    def outputs(self) -> tuple[str, ...] | None:
+        """The names that were asked for; None: all the model's own outputs."""
+
+    @property
+    @abc.abstractmethod
+    def own_outputs(self) -> tuple[str, ...] | None:
+        """The names of the model's own outputs; None before the first forward pass."""

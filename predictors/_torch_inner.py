@@ -1,0 +1,78 @@
+"""The outputs of the inner modules of a PyTorch module."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from milepost.predictors._outputs import named
+
+
+class Inner(NamedTuple):
+    """An inner module, and which part of its output is meant ("": the only one)."""
+
+    module: nn.Module
+    part: str
+
+
+Captured = dict[str, dict[str, Any]]
+"""The parts of the outputs of inner modules, by the names that were asked for."""
+
+
+def find_inner(module: nn.Module, name: str) -> Inner | None:
+    """Return the inner module that a name, or the name without its last part, stands for."""
+    head, _, tail = name.rpartition(".")
+    for path, part in ((name, ""), (head, tail)):
+        found: nn.Module | None = module if path else None
+        for step in path.split("."):
+            found = found and found._modules.get(step)
+        if found is not None:
+            return Inner(found, part)
+    return None
+
+
+@contextlib.contextmanager
+def capturing(inners: Mapping[str, Inner]) -> Iterator[Captured]:
+    """Collect what inner modules return: a module that is called several times, its last output.
+
+    Tensors are copied, since a later operation may change them in place.
+    """
+    captured: Captured = {}
+    with contextlib.ExitStack() as hooks:
+        for name, (module, part) in inners.items():
+            hook = module.register_forward_hook(partial(_keep, captured, name, part))
+            hooks.callback(hook.remove)
+        yield captured
+
+
+def inner_outputs(inners: Mapping[str, Inner], captured: Captured) -> dict[str, Any]:
+    """Return the captured outputs by name, without those whose part does not exist.
+
+    Raises:
+        ValueError: a module did not run, or gave several outputs of which none was chosen.
+    """
+    outputs: dict[str, Any] = {}
+    for name in inners:
+        if name not in captured:
+            msg = f"inner module {name!r} did not run in this forward pass"
+            raise ValueError(msg)
+        parts = captured[name]
+        if len(parts) > 1:
+            choices = ", ".join(repr(f"{name}.{part}") for part in parts)
+            msg = f"inner module {name!r} gave several outputs; choose one: {choices}"
+            raise ValueError(msg)
+        if parts:
+            (outputs[name],) = parts.values()
+    return outputs
+
+
+def _keep(
+    captured: Captured, name: str, part: str, _module: nn.Module, _args: Any, output: Any
+) -> None:
+    captured[name] = {
+        x: value.detach().clone() if isinstance(value, Tensor) else value
+        for x, value in named(output).items()
+        if part in ("", x)
+    }

@@ -1,0 +1,154 @@
+"""The predictor for PyTorch modules."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from milepost.predictors._inputs import Call, parameters_of, plan_call
+from milepost.predictors._options import Options
+from milepost.predictors._outputs import named, select
+from milepost.predictors._predictor import Predictor
+from milepost.predictors._torch_batch import to_device
+from milepost.predictors._torch_copy import copy_module
+from milepost.predictors._torch_inner import Inner, capturing, find_inner, inner_outputs
+from milepost.predictors._torch_scope import inference, no_trace
+from milepost.predictors._torch_wrappers import home_device, unwrap
+
+
+@final
+class TorchPredictor(Predictor):
+    """Runs a module itself, or, on another device than the module's, a copy that follows it."""
+
+    def __init__(self, model: nn.Module, options: Options, *, device: Any = None) -> None:
+        """Args are those of `get_predictor`."""
+        self._model = unwrap(model)
+        self._options = options
+        self._autocast = _dtype(options.autocast)
+        self._asked_device = None if device is None else torch.empty(0, device=device).device
+        self._examined = self._model
+        self._own_outputs: tuple[str, ...] | None = None
+        self._open_scopes = 0
+        self._refresh()
+
+    def _refresh(self) -> None:
+        home = home_device(self._model)
+        self._device = self._asked_device or home
+        if self._device == home:
+            self._examined = self._model
+        else:
+            earlier = None if self._examined is self._model else self._examined
+            self._examined = copy_module(
+                self._model,
+                self._device,
+                into=earlier,
+                channels_last=self._options.channels_last,
+            )
+        self._parameters = parameters_of(self._examined.forward)
+        self._calls: dict[tuple[str, ...], Call] = {}
+
+    @contextlib.contextmanager
+    def scope(self, *, trace_check: bool = False) -> Iterator[None]:
+        if not self._open_scopes:
+            self._refresh()
+        self._open_scopes += 1
+        try:
+            with no_trace(self._examined, trace_check=trace_check):
+                yield
+        finally:
+            self._open_scopes -= 1
+
+    def forward(self, batch: Any) -> dict[str, Any]:
+        with inference(self._device.type, self._autocast):
+            inners = self._inners()
+            batch = to_device(batch, self._device, channels_last=self._options.channels_last)
+            with capturing(inners) as captured:
+                own = self._run(batch)
+        self._own_outputs = tuple(own)
+        chosen = own
+        if self._options.outputs is not None:
+            found = inner_outputs({x: inners[x] for x in inners if x not in own}, captured)
+            modules = (name for name, _ in self._examined.named_modules() if name)
+            chosen = select(own, found, self._options.outputs, modules)
+        return {name: _detached(value) for name, value in chosen.items()}
+
+    def _inners(self) -> dict[str, Inner]:
+        """Return the inner modules among the wanted outputs."""
+        wanted = (x for x in self._options.outputs or () if isinstance(x, str))
+        found = {x: find_inner(self._examined, x) for x in wanted if x not in self._known()}
+        return {name: inner for name, inner in found.items() if inner is not None}
+
+    def _run(self, batch: Any) -> dict[str, Any]:
+        """Return the model's own outputs for a batch on the device."""
+        if self._options.forward is not None:
+            outputs = self._options.forward(self._examined, batch)
+            if not isinstance(outputs, Mapping):
+                msg = (
+                    "`forward` must return a mapping of output names to tensors, "
+                    f"got {type(outputs).__name__}"
+                )
+                raise TypeError(msg)
+            return named(outputs)
+        if not isinstance(batch, Mapping):
+            return named(self._examined(_lone(batch)))
+        call = self._call(tuple(batch))
+        arguments = [batch[name] for name in call.positional]
+        return named(self._examined(*arguments, **{name: batch[name] for name in call.keyword}))
+
+    def _call(self, names: tuple[str, ...]) -> Call:
+        if names not in self._calls:
+            self._calls[names] = plan_call(self._parameters, names, self._options.inputs)
+        return self._calls[names]
+
+    def replicate(self, device: Any = None) -> "TorchPredictor":
+        where = None if device is None else torch.empty(0, device=device).device
+        copied = copy_module(self._model, where, channels_last=self._options.channels_last)
+        return TorchPredictor(copied, self._options, device=where)
+
+    def weights(self) -> dict[str, Tensor]:
+        state = self._examined.state_dict().items()
+        tensors = {name: value for name, value in state if isinstance(value, Tensor)}
+        return {name.replace("_orig_mod.", ""): value for name, value in tensors.items()}
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    @property
+    def outputs(self) -> tuple[str, ...] | None:
+        outputs = self._options.outputs
+        return None if outputs is None else tuple(map(str, outputs))
+
+    @property
+    def own_outputs(self) -> tuple[str, ...] | None:
+        return self._own_outputs
+
+    def _known(self) -> tuple[str, ...]:
+        return self._own_outputs or ()
+
+
+def _lone(batch: Any) -> Any:
+    if isinstance(batch, tuple | list):
+        msg = (
+            f"`batch` must be a mapping of names to arrays, or one array, got "
+            f"{type(batch).__name__}; name its elements, for example {{'image': batch[0]}}"
+        )
+        raise TypeError(msg)
+    return batch
+
+
+def _detached(value: Any) -> Any:
+    """Return an output that no later training step changes, though the model gave a parameter."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        return value.detach().clone()
+    return value
+
+
+def _dtype(autocast: Any) -> torch.dtype | None:
+    dtype = getattr(torch, autocast, None) if isinstance(autocast, str) else autocast
+    if autocast is None or (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        return dtype
+    msg = f"`autocast` must be a floating dtype or its name, such as 'bfloat16', got {autocast!r}"
+    raise ValueError(msg)

@@ -1,0 +1,174 @@
+"""The scope in which a PyTorch module runs without a trace."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from milepost import errors
+from milepost.predictors._phase import inference_phase
+from milepost.predictors._rng import preserved_rngs
+from milepost.predictors._torch_wrappers import quieten
+
+_NAMED = 5  # names that a message lists
+
+
+@contextlib.contextmanager
+def inference(device_type: str, autocast: torch.dtype | None) -> Iterator[None]:
+    """Run this thread's operations for inference: no gradients, autocast as asked.
+
+    `no_grad`, not `inference_mode`: a tensor that a module keeps must not break its next backward.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(inference_phase())
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.no_grad())
+        if (
+            autocast is not None
+        ):  # a cached cast has no history: the caller's training must not see it
+            stack.enter_context(torch.autocast(device_type, autocast, cache_enabled=False))
+        elif torch.is_autocast_enabled(device_type):
+            stack.enter_context(torch.autocast(device_type, enabled=False))
+        yield
+
+
+@contextlib.contextmanager
+def no_trace(module: nn.Module, *, trace_check: bool = False) -> Iterator[None]:
+    """Put a module into inference mode, and give it and the random generators back as they were.
+
+    Each submodule's attributes are given back by reference, buffers also by value.
+
+    Raises:
+        TraceError: `trace_check` is on, and a parameter or buffer changed.
+        ValueError: the module has lazy parameters that are not initialised yet.
+    """
+    parts = list(module.modules())
+    _refuse_lazy(module)
+    with preserved_rngs(), _preserved_torch_rngs():
+        kept = [_Attributes(part) for part in parts]
+        values = _Values(parts)
+        before = _fingerprints(module) if trace_check else {}
+        changed: list[str] = []
+        try:
+            for part in parts:
+                quieten(part)
+            yield
+            if trace_check:
+                after = _fingerprints(module)
+                changed = [x for x in before | after if before.get(x) != after.get(x)]
+        finally:
+            for attributes in kept:
+                attributes.restore()
+            values.restore()
+    if changed:
+        msg = (
+            f"the evaluation changed {', '.join(map(repr, changed[:_NAMED]))}"
+            f"{f' and {len(changed) - _NAMED} more' if len(changed) > _NAMED else ''}; "
+            "buffers were restored, parameters that were changed in place were not"
+        )
+        raise errors.TraceError(msg)
+
+
+class _Attributes:
+    """The attributes of one module, by reference."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module, self._training = module, module.training
+        self._attributes = dict(vars(module))
+        scripted = isinstance(module, torch.jit.ScriptModule)  # its tables are views of elsewhere
+        tables = () if scripted else (module._parameters, module._buffers, module._modules)
+        self._tables: list[tuple[dict[str, Any], dict[str, Any]]] = [(x, dict(x)) for x in tables]
+        self._transient = (
+            module._non_persistent_buffers_set,
+            set(module._non_persistent_buffers_set),
+        )
+
+    def restore(self) -> None:
+        _refill(vars(self._module), self._attributes)
+        for table, content in self._tables:
+            _refill(table, content)
+        transient, names = self._transient
+        transient.intersection_update(names)
+        transient.update(names)
+        if self._module.training != self._training:  # a scripted module keeps it elsewhere
+            self._module.training = self._training
+
+
+def _refill(table: dict[str, Any], content: dict[str, Any]) -> None:
+    same = len(table) == len(content) and all(
+        name in table and table[name] is value for name, value in content.items()
+    )
+    if not same:
+        table.clear()
+        table.update(content)
+
+
+class _Values:
+    """The values of the buffers of modules."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        buffers = {id(x): x for module in modules for x in module.buffers(recurse=False)}
+        parts = [part for buffer in buffers.values() for part in _dense_parts(buffer)]
+        self._copies = [(part, part.detach().clone()) for part in parts]
+
+    def restore(self) -> None:
+        for part, value in self._copies:
+            if not torch.equal(part, value):
+                part.data.copy_(
+                    value
+                )  # through `data`: a pending backward must not see a new version
+
+
+def _dense_parts(tensor: Tensor) -> list[Tensor]:
+    """Return the dense tensors that share a tensor's memory."""
+    if tensor.layout == torch.strided:
+        return [tensor]
+    if tensor.layout == torch.sparse_coo:
+        return [tensor._indices(), tensor._values()]
+    return [tensor.values()]
+
+
+def _fingerprints(module: nn.Module) -> dict[str, Any]:
+    """Return what identifies the values of each parameter and buffer."""
+    tensors: dict[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    tensors |= dict(module.named_buffers(remove_duplicate=False))
+    return {name: _fingerprint(tensor) for name, tensor in tensors.items()}
+
+
+def _fingerprint(tensor: Tensor) -> tuple[Any, ...]:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in _dense_parts(tensor.detach()):
+        digest.update(part.reshape(-1).view(torch.uint8).cpu().numpy().data)
+    return tensor.shape, tensor.dtype, tensor.device, digest.digest()
+
+
+def _refuse_lazy(module: nn.Module) -> None:
+    for tensors in (module.named_parameters(), module.named_buffers()):
+        for name, tensor in tensors:
+            if nn.parameter.is_lazy(tensor):
+                msg = (
+                    f"the model's {name!r} is not initialised yet; "
+                    "run one forward pass of the training first"
+                )
+                raise ValueError(msg)
+
+
+@contextlib.contextmanager
+def _preserved_torch_rngs() -> Iterator[None]:
+    """Give back torch's global generators, of the CPU and of the devices in use."""
+    cpu = torch.get_rng_state()
+    used = [backend for backend in (torch.cuda, torch.xpu) if backend.is_initialized()]
+    states = [(backend, backend.get_rng_state_all()) for backend in used]
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    try:
+        yield
+    finally:
+        torch.set_rng_state(cpu)
+        for backend, state in states:
+            backend.set_rng_state_all(state)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
