@@ -1,0 +1,77 @@
+"""What to do besides the training iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from milepost.callbacks._record import Record
+from milepost.callbacks._schedule import Scheduled
+
+if TYPE_CHECKING:
+    from milepost.callbacks._trainer import Trainer
+
+
+class Callback:
+    """Something to do besides the training iterations; override the hooks that you need.
+
+    At one moment, the hooks of all callbacks run first, then `trigger` of those that are due, both
+    in the order of the list. Every rank runs every hook.
+
+    Attributes:
+        every: when `trigger` is called: a schedule, or a string or a function that means one
+            (`milepost.callbacks.schedule`). A method `every(self, moment)` does as well.
+        trainer: what the callback works with; there from `setup` on.
+
+    Example:
+        >>> class Probe(Callback):
+        ...     every = "500 steps"
+        ...
+        ...     def setup(self) -> None:
+        ...         self.predict = self.trainer.get_predictor(outputs=["output"])
+        ...
+        ...     def trigger(self) -> None:
+        ...         print(self.trainer.step)
+    """
+
+    every: Scheduled = "1 epoch"
+    trainer: Trainer
+
+    def setup(self) -> None:
+        """Prepare; `self.trainer` is there, and a saved state is loaded."""
+
+    def before_train(self) -> None:
+        """Called once, when every callback is set up."""
+
+    def before_epoch(self) -> None:
+        """Called before each epoch."""
+
+    def after_step(self) -> None:
+        """Called after each step; `self.trainer.step` counts it."""
+
+    def after_epoch(self) -> None:
+        """Called after each epoch; `self.trainer.epoch` counts it."""
+
+    def trigger(self) -> None:
+        """Called when `every` is due."""
+
+    def on_metrics(self, record: Record, weights: Callable[[], Mapping[str, Any]]) -> None:
+        """Called when an evaluation has a result, or has failed (`record.error`).
+
+        Args:
+            record: runner, step, epoch and scalars; the same on every rank.
+            weights: gives the weights that were examined, tensors by name.
+        """
+
+    def after_train(self) -> None:
+        """Called once at the end, after an error too, even if that of another callback failed."""
+
+    def on_exception(self, error: BaseException) -> None:
+        """Called when the training ends by an error, an interrupt included."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed training needs; plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken; called before `setup`."""
