@@ -1,1 +1,4 @@
-"""."""
+"""How a model is run over data: feed, prefetch, placement, accounting."""
+
+from milepost.runners._evaluate import evaluate as evaluate
+from milepost.runners._runner import InferenceRunner as InferenceRunner

@@ -1,0 +1,139 @@
+"""One batch of named fields, with the ids of its rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from milepost.errors import CoverageError, unknown_name
+
+DEFAULT_FIELDS = ("input", "label")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows on their way to the model.
+
+    Attributes:
+        role: the role that all rows play.
+        ids: one id a row, shape (N,): positions in the source, or the field `"id"`.
+        fields: what the source gave, by name.
+        inputs: the fields that go to the model where the user does not say; None leaves it to the
+            model's signature.
+    """
+
+    role: str
+    ids: np.ndarray[Any, Any]
+    fields: Mapping[str, Any]
+    inputs: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def split(self, most: int) -> Iterator[Self]:
+        """Give the rows again in batches of at most `most`."""
+        if len(self) <= most:
+            yield self
+            return
+        for start in range(0, len(self), most):
+            rows = slice(start, start + most)
+            fields = {
+                name: value[rows] if row_count(value) == len(self) else value
+                for name, value in self.fields.items()
+            }
+            yield type(self)(self.role, self.ids[rows], fields, self.inputs)
+
+
+def name_fields(
+    raw: Any, fields: Sequence[str] | None
+) -> tuple[Mapping[str, Any], tuple[str, ...] | None]:
+    """Return the fields of a raw batch by name, and the ones that go to the model by default.
+
+    Args:
+        raw: a mapping, a tuple or list of fields, or a lone array.
+        fields: names for the elements of a tuple; None names one or two of them
+            `("input", "label")`.
+
+    Raises:
+        ValueError: the names do not fit the elements.
+        UnknownNameError: `fields` names what a mapping does not hold.
+    """
+    if isinstance(raw, Mapping):
+        for name in fields or ():
+            if name not in raw:
+                raise unknown_name("field", name, raw)
+        return raw, None
+    elements = raw if isinstance(raw, tuple | list) else (raw,)
+    names = getattr(raw, "_fields", DEFAULT_FIELDS[: len(elements)]) if fields is None else fields
+    if len(names) != len(elements):
+        msg = (
+            f"`fields` must name the {len(elements)} elements of a batch, got {tuple(names)}; "
+            'pass for example fields=("image", "label", "id")'
+        )
+        raise ValueError(msg)
+    return dict(zip(names, elements, strict=True)), (names[0],)
+
+
+def row_count(value: Any) -> int | None:
+    """Return the length of an array's or a list's first axis; None for what has no rows."""
+    if isinstance(value, list | tuple):
+        return len(value)
+    shape = getattr(value, "shape", ())
+    return int(shape[0]) if len(shape) else None
+
+
+def count_rows(fields: Mapping[str, Any]) -> int:
+    """Return how many rows a batch has.
+
+    Raises:
+        ValueError: no field has rows, or they disagree.
+    """
+    counts = {
+        name: count for name, value in fields.items() if (count := row_count(value)) is not None
+    }
+    if len(set(counts.values())) != 1:
+        msg = (
+            "a batch must hold arrays with one first axis, its rows, got "
+            + (
+                ", ".join(f"{name}: {count}" for name, count in counts.items())
+                or repr(dict(fields))
+            )
+            + "; a source of single samples is to be a torch Dataset"
+        )
+        raise ValueError(msg)
+    return next(iter(counts.values()))
+
+
+def row_ids(
+    fields: Mapping[str, Any], positions: np.ndarray[Any, Any] | None, start: int
+) -> np.ndarray[Any, Any]:
+    """Return the ids of a batch's rows: its field `"id"`, else their positions in the source.
+
+    Args:
+        fields: the batch.
+        positions: where the rows stand in the source, if that is known.
+        start: the position of the first row where `positions` is None.
+
+    Raises:
+        CoverageError: a collate function gave more or fewer rows than it was handed.
+        ValueError: the field `"id"` is not a vector of integers or strings.
+    """
+    if "id" in fields:
+        given = fields["id"]
+        ids = np.asarray(given.cpu() if hasattr(given, "cpu") else given)
+        if ids.ndim != 1 or ids.dtype.kind not in "iuUS":
+            msg = f"the field `id` must be integers or strings (N,), got {ids.dtype} {ids.shape}"
+            raise ValueError(msg)
+        return ids
+    if positions is None:
+        return np.arange(start, start + count_rows(fields))
+    counts = {row_count(value) for value in fields.values()}
+    if len(positions) not in counts:
+        given_rows = max((count for count in counts if count is not None), default=0)
+        msg = (
+            f"a batch of {len(positions)} samples came back with {given_rows} rows; a collate "
+            "function that drops or adds rows must give a field `id`"
+        )
+        raise CoverageError(msg)
+    return positions

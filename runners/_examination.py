@@ -1,0 +1,188 @@
+"""One evaluation, from the first batch to the metrics."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple, final
+
+from tqdm import tqdm
+
+from milepost.callbacks import World
+from milepost.inferencers import Inferencer, PairInferencer
+from milepost.predictors import Predictor
+from milepost.runners._batch import Batch
+from milepost.runners._coverage import Coverage, Ids
+from milepost.runners._feed import Draws, Feed, pinned
+from milepost.runners._fetch import Fetched, Fetches, deliver
+from milepost.runners._forward import Forward
+from milepost.runners._metrics import compute
+from milepost.runners._prefetch import Prefetch
+from milepost.runners._replicas import map_over
+from milepost.runners._rounds import merge, scan
+from milepost.runners._stages import Stages
+from milepost.runners._together import together
+
+MakePredictor = Callable[[Sequence[str] | None, Sequence[str] | None], Predictor]
+"""Gives the predictor for the given inputs and outputs; None leaves the choice to the model."""
+
+
+class Result(NamedTuple):
+    """What one evaluation gave.
+
+    `metrics` is None where a role had no samples, which `empty` names.
+    """
+
+    metrics: dict[str, float] | None
+    timings: dict[str, float]
+    weights: Callable[[], Mapping[str, Any]]
+    empty: str | None = None
+
+
+@final
+class Examination:
+    """Runs a model over a feed, exactly once, for all inferencers.
+
+    Args:
+        feed: the declared data.
+        inferencers: what to compute.
+        make_predictor: gives the model under inference.
+        world: the ranks that share the work.
+        devices: where replicas of the model run; empty for the model's own device.
+        prefetch: how many batches are loaded ahead; 0 loads on the caller's thread.
+        timeout_s: how long to wait for a batch; None waits for ever.
+        max_memory_bytes: what the comparison of all pairs may use; None leaves the choice to it.
+        shared_ids: whether rows of two roles with the same id are the same item.
+        trace_check: whether to verify that the model did not change.
+        title: what the progress bar shows.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        inferencers: Sequence[Inferencer],
+        make_predictor: MakePredictor,
+        world: World,
+        *,
+        devices: Sequence[Any] = (),
+        prefetch: int = 2,
+        timeout_s: float | None = None,
+        max_memory_bytes: int | None = None,
+        shared_ids: bool = False,
+        trace_check: bool = False,
+        title: str = "",
+    ) -> None:
+        self._feed = feed
+        self._inferencers = inferencers
+        self._make_predictor = make_predictor
+        self._world = world
+        self._devices = devices
+        self._prefetch = prefetch
+        self._timeout_s = timeout_s
+        self._max_memory_bytes = max_memory_bytes
+        self._shared_ids = shared_ids
+        self._trace_check = trace_check
+        self._title = title
+        self._stages = Stages()
+
+    def run(self) -> Result:
+        """Examine the model; every rank calls it.
+
+        Raises:
+            CoverageError: not every declared sample was seen exactly once.
+            EvaluationError: the source, the model or an inferencer failed, here or on another rank.
+        """
+        results: list[Result] = []
+        together(self._world, lambda: results.append(self._run()))
+        return results[0]
+
+    def _run(self) -> Result:
+        together(self._world, self._reset)
+        predictor = self._make_predictor(None, None)
+        with predictor.scope(trace_check=self._trace_check):
+            draws = together(self._world, self._feed.draw)
+            coverage = Coverage(self._feed.declared())
+            seen = coverage.check(
+                together(self._world, lambda: self._pass(predictor, draws, coverage))
+            )
+            empty = next((role for role, count in seen.items() if not count), None)
+            metrics = None if empty else self._compute()
+        timings = self._stages.timings(sum(seen.values()))
+        return Result(metrics, timings, predictor.weights, empty)
+
+    def _reset(self) -> None:
+        for inferencer in self._inferencers:
+            if isinstance(inferencer, PairInferencer):
+                inferencer.shared_ids = self._shared_ids
+                inferencer.max_memory_bytes = self._max_memory_bytes
+            inferencer.reset()
+
+    def _pass(
+        self, predictor: Predictor, draws: Sequence[Draws], coverage: Coverage
+    ) -> dict[str, Ids]:
+        """Run this rank's share of the batches; return the ids that were seen."""
+        with self._load(draws, predictor) as loaded, self._progress() as bar:
+            batches = self._stages.iterate("load", loaded)
+            first = next(batches, None)
+            if first is not None:
+                workers = self._workers(predictor, first)
+                with closing(map_over(workers, itertools.chain([first], batches))) as results:
+                    for pieces in self._stages.iterate("forward", results):
+                        self._deliver(pieces, coverage, bar)
+        return coverage.ids()
+
+    def _deliver(self, pieces: Iterable[Fetched], coverage: Coverage, bar: Any) -> None:
+        with self._stages.of("update"):
+            for fetched in pieces:
+                deliver(fetched, self._inferencers)
+                coverage.add(fetched.batch.role, fetched.batch.ids)
+                bar.update(len(fetched.batch))
+
+    @contextmanager
+    def _load(self, draws: Sequence[Draws], predictor: Predictor) -> Iterator[Iterable[Batch]]:
+        """Read the feed, on a thread if it is to run ahead or to be timed."""
+        batches = self._feed.open(self._world, draws)
+        if getattr(predictor.device, "type", None) == "cuda":
+            batches = pinned(batches)
+        if not self._prefetch and self._timeout_s is None:
+            with closing(batches):
+                yield batches
+            return
+        depth = max(self._prefetch, 1)
+        prefetch = Prefetch(batches, depth=depth, timeout_s=self._timeout_s)
+        try:
+            with prefetch:
+                yield prefetch
+        except Exception as error:
+            if prefetch.abandoned:
+                error.add_note(f"the thread {prefetch.abandoned!r} hangs and was abandoned")
+            raise
+
+    def _workers(self, predictor: Predictor, first: Batch) -> list[Forward]:
+        """Return what runs the batches, one for each device, given the names in the first batch."""
+        fetches = Fetches(self._inferencers)
+        outputs = fetches.outputs(first.fields)
+        chosen = self._make_predictor(first.inputs, outputs or None)
+        replicas = [chosen.replicate(device) for device in self._devices] or [chosen]
+        return [Forward(replica, fetches) for replica in replicas]
+
+    def _progress(self) -> Any:
+        sizes = self._feed.declared().values()
+        total = None if None in sizes else sum(size or 0 for size in sizes) // self._world.size
+        return _Bar(desc=self._title, total=total, unit=" samples", leave=False, disable=None)
+
+    def _compute(self) -> dict[str, float]:
+        """Return the metrics, the same on every rank: the chief computes them."""
+        with self._stages.of("compute"):
+            for inferencer in self._inferencers:
+                merge(inferencer, self._world)
+                if isinstance(inferencer, PairInferencer):
+                    scan(inferencer, self._world, self._max_memory_bytes)
+            return together(
+                self._world, lambda: compute(self._inferencers) if self._world.is_chief else {}
+            )[0]
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]
+    """A progress bar that leaves no thread behind."""
+
+    monitor_interval = 0

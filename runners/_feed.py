@@ -1,0 +1,163 @@
+"""From what people have as data to batches of named fields with ids."""
+
+import sys
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, final
+
+from milepost.callbacks import World
+from milepost.errors import CoverageError, unknown_name
+from milepost.runners._batch import Batch, count_rows, name_fields, row_ids
+from milepost.runners._source import (
+    Batches,
+    Columns,
+    Loading,
+    RawBatches,
+    Source,
+    has_items,
+    is_columns,
+)
+
+Draws = Mapping[str, Any]
+"""What the samplers of one rank drew, by role."""
+
+
+@final
+class Feed:
+    """The declared data of a runner: one source a role.
+
+    Args:
+        data: one source, whose role is `query`, or a mapping role -> source. A source is a torch
+            `Dataset`, `IterableDataset` or `DataLoader`, a mapping of arrays, or any iterable of
+            batches.
+        fields: names for the elements of tuple batches.
+        size: the number of samples that are declared, for the lone source or by role.
+        loading: how samples are loaded.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        fields: Sequence[str] | None,
+        size: int | Mapping[str, int] | None,
+        loading: Loading,
+    ) -> None:
+        roles = data if isinstance(data, Mapping) and not is_columns(data) else {"query": data}
+        if not roles:
+            msg = "`data` must hold at least one role, got an empty mapping"
+            raise ValueError(msg)
+        sizes = size if isinstance(size, Mapping) else dict.fromkeys(roles, size)
+        for role in sizes:
+            if role not in roles:
+                raise unknown_name("role", role, roles)
+        self._fields = fields
+        self._sources = {role: as_source(source, loading) for role, source in roles.items()}
+        self._sizes = sizes
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles, in the order in which they are read."""
+        return tuple(self._sources)
+
+    def declared(self) -> dict[str, int | None]:
+        """Return how many samples each role declares; None where nothing says it.
+
+        Raises:
+            CoverageError: `size` and the source's own length disagree.
+        """
+        sizes = {role: self._sizes.get(role) for role in self._sources}
+        for role, source in self._sources.items():
+            if None not in (sizes[role], source.size) and sizes[role] != source.size:
+                msg = (
+                    f"`size` declares {sizes[role]} samples for role {role!r}, but its source "
+                    f"holds {source.size}"
+                )
+                raise CoverageError(msg)
+            sizes[role] = source.size if sizes[role] is None else sizes[role]
+        return sizes
+
+    def draw(self) -> Draws:
+        """Return what this rank's samplers drew."""
+        return {role: source.draw() for role, source in self._sources.items()}
+
+    def open(self, world: World, draws: Sequence[Draws]) -> Generator[Batch, None, None]:
+        """Start to read this rank's share, on the caller's thread; no collective runs.
+
+        Args:
+            world: says which share is this rank's.
+            draws: what `draw` gave on each rank.
+        """
+        opened = {
+            role: source.open(world, [drawn[role] for drawn in draws])
+            for role, source in self._sources.items()
+        }
+        return self._read(opened, self.declared())
+
+    def _read(
+        self, opened: Mapping[str, RawBatches], declared: Mapping[str, int | None]
+    ) -> Generator[Batch, None, None]:
+        try:
+            for role, raw_batches in opened.items():
+                yield from self._read_role(role, raw_batches, declared[role])
+        finally:
+            for raw_batches in opened.values():
+                raw_batches.close()
+
+    def _read_role(
+        self, role: str, raw_batches: RawBatches, declared: int | None
+    ) -> Generator[Batch, None, None]:
+        given = 0
+        with closing(raw_batches):
+            for raw, positions, mine in raw_batches:
+                fields, inputs = name_fields(raw, self._fields)
+                if self._sources[role].needs_ids and "id" not in fields:
+                    msg = "a source that shards itself must give a field `id`"
+                    raise ValueError(msg)
+                if mine:
+                    ids = row_ids(fields, positions, given)
+                    given += len(ids)
+                    yield Batch(role, ids, fields, inputs)
+                else:
+                    given += count_rows(fields)
+                if declared is not None and given > declared:
+                    msg = (
+                        f"the source of role {role!r} declares {declared} samples, but gave "
+                        f"{given} or more"
+                    )
+                    raise CoverageError(msg)
+
+
+def as_source(data: Any, loading: Loading) -> Source:
+    """Return the source for one role's data.
+
+    Raises:
+        TypeError: nothing is known that reads such data.
+    """
+    if is_columns(data):
+        return Columns(data, loading)
+    if "torch" in sys.modules or has_items(data):
+        from milepost.runners._torch_source import torch_source
+
+        source = torch_source(data, loading)
+        if source is not None:
+            return source
+    if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
+        return Batches(data)
+    msg = (
+        f"`data` must be a torch Dataset or DataLoader, a mapping of arrays, an iterable of "
+        f"batches, or a mapping of roles to these, got {type(data).__name__}"
+    )
+    raise TypeError(msg)
+
+
+def pinned(batches: Generator[Batch, None, None]) -> Generator[Batch, None, None]:
+    """Give the batches with their tensors in page-locked memory, for a copy that overlaps."""
+    with closing(batches):
+        for batch in batches:
+            fields = {
+                name: value.pin_memory() if hasattr(value, "pin_memory") else value
+                for name, value in batch.fields.items()
+            }
+            yield replace(batch, fields=fields)

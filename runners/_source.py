@@ -1,0 +1,169 @@
+"""Where rows come from: each kind of data behind one interface."""
+
+import abc
+import inspect
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from milepost.callbacks import World
+from milepost.errors import CoverageError, EvaluationError
+from milepost.runners._batch import count_rows
+
+
+class RawBatch(NamedTuple):
+    """A batch as the source gave it.
+
+    `positions` says where its rows stand in the source; None where only reading on tells.
+    `mine` is False for a batch that another rank examines: it is counted, not forwarded.
+    """
+
+    raw: Any
+    positions: np.ndarray[Any, Any] | None = None
+    mine: bool = True
+
+
+DEFAULT_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How samples are loaded.
+
+    Attributes:
+        batch_size: rows a batch; None takes the loader's own, or `DEFAULT_BATCH_SIZE`.
+        num_workers: worker processes of a torch loader; 0 takes the loader's own.
+        timeout_s: how long a worker may take for a batch; None waits for ever.
+    """
+
+    batch_size: int | None = None
+    num_workers: int = 0
+    timeout_s: float | None = None
+
+
+RawBatches = Generator[RawBatch, None, None]
+
+
+class Source(abc.ABC):
+    """One declared set of samples, read afresh at each run."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int | None:
+        """How many samples the set declares; None if it does not say."""
+
+    @property
+    def needs_ids(self) -> bool:
+        """Whether only a field `"id"` can tell its rows apart."""
+        return False
+
+    def draw(self) -> Any:
+        """Return what this rank's sampler drew, for `open` to compare; None if it takes all."""
+        return None
+
+    @abc.abstractmethod
+    def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
+        """Start to read this rank's share of the set.
+
+        Worker processes start here, on the caller's thread; the generator may then be read, and
+        closed, on another one. No collective runs.
+
+        Args:
+            world: says which share is this rank's.
+            draws: what `draw` gave on each rank.
+        """
+
+
+def shard(count: int, world: World) -> slice:
+    """Return this rank's share of `count` things: contiguous, unpadded, sizes at most 1 apart."""
+    return slice(count * world.rank // world.size, count * (world.rank + 1) // world.size)
+
+
+@final
+class Columns(Source):
+    """A mapping of arrays that share their first axis."""
+
+    def __init__(self, arrays: Mapping[str, Any], loading: Loading) -> None:
+        self._arrays = {
+            name: np.asarray(value) if isinstance(value, list | tuple) else value
+            for name, value in arrays.items()
+        }
+        self._size = count_rows(self._arrays)
+        self._batch_size = loading.batch_size or DEFAULT_BATCH_SIZE
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
+        mine = shard(self._size, world)
+        return self._read(mine.start, mine.stop)
+
+    def _read(self, start: int, stop: int) -> RawBatches:
+        for first in range(start, stop, self._batch_size):
+            rows = slice(first, min(first + self._batch_size, stop))
+            raw = {name: value[rows] for name, value in self._arrays.items()}
+            yield RawBatch(raw, np.arange(rows.start, rows.stop))
+
+
+@final
+class Batches(Source):
+    """Any iterable of batches; every rank reads it all and examines its share."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches = batches
+        self._spent = False
+
+    @property
+    def size(self) -> int | None:
+        return None
+
+    def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
+        return self._read(self._start(), world)
+
+    def _start(self) -> Iterator[Any]:
+        iterator = iter(self._batches)
+        closed = (
+            inspect.isgenerator(iterator)
+            and inspect.getgeneratorstate(iterator) == inspect.GEN_CLOSED
+        )
+        if iterator is self._batches:
+            if self._spent or closed:
+                msg = (
+                    f"the source {self._batches!r} is exhausted: it can be read once only; pass "
+                    "something that can be read again, such as a list or an object with __iter__"
+                )
+                raise EvaluationError(msg)
+            self._spent = True
+        return iterator
+
+    def _read(self, iterator: Iterator[Any], world: World) -> RawBatches:
+        given = 0
+        for raw in iterator:
+            yield RawBatch(raw, mine=given % world.size == world.rank)
+            given += 1
+        declared = len(self._batches) if isinstance(self._batches, Sized) else given
+        if declared != given:
+            msg = f"the source declares {declared} batches (its length), but gave {given}"
+            raise CoverageError(msg)
+
+
+def is_columns(data: Any) -> bool:
+    """Tell whether `data` is a mapping of arrays rather than of roles."""
+    return isinstance(data, Mapping) and bool(data) and all(map(_is_column, data.values()))
+
+
+def has_items(data: Any) -> bool:
+    """Tell whether `data` is read sample by sample: it has a length and items, but no batches."""
+    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    return indexed and (
+        not hasattr(data, "__iter__") or type(data).__module__.startswith("datasets.")
+    )
+
+
+def _is_column(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(item, str | int | float) for item in value)
+    return hasattr(value, "shape") and hasattr(value, "dtype")

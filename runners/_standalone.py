@@ -1,0 +1,44 @@
+"""A trainer for an evaluation outside any training."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, final
+
+from milepost.callbacks import Record, World
+from milepost.callbacks.monitors._monitors import Monitors
+from milepost.predictors import Predictor, get_predictor
+
+
+@final
+@dataclass(frozen=True)
+class Standalone:
+    """What a runner needs of a trainer, around a model and the counts that the caller knows."""
+
+    model: Any
+    world: World
+    step: int = 0
+    epoch: int = 0
+    elapsed_s: float = 0.0
+    ema: Any = None
+    rundir: Path | None = None
+    monitors: Monitors = field(default_factory=lambda: Monitors([]))
+
+    def get_predictor(
+        self,
+        inputs: Sequence[str] | None = None,
+        outputs: Sequence[str | int] | None = None,
+        *,
+        device: Any = None,
+        weights: Literal["live", "ema", "snapshot"] = "live",
+    ) -> Predictor:
+        """Return the model in inference mode."""
+        return get_predictor(
+            self.model, inputs, outputs, device=device, weights=weights, ema=self.ema
+        )
+
+    def publish(self, record: Record, weights: Callable[[], Mapping[str, Any]]) -> None:
+        """Give the record to nobody: the caller gets the metrics."""
+
+    def request_stop(self, reason: str) -> None:
+        """Do nothing: there is no training to stop."""

@@ -1,0 +1,325 @@
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
+
+from milepost.callbacks import World
+from milepost.errors import CoverageError, EvaluationError, UnknownNameError
+from milepost.runners._feed import Feed
+from milepost.runners._source import Loading
+
+N = 10
+values = torch.arange(N, dtype=torch.float32)
+dataset = TensorDataset(values, values.long() % 3)
+
+
+class Rank(World):
+    """A world to read a share in; nothing is gathered."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+
+    def gather(self, value: Any) -> list[Any]:
+        raise AssertionError
+
+    broadcast = share = gather  # type: ignore[assignment]
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return iter([(value, int(value) % 3) for value in values])
+
+
+class Reiterable:
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+def read(
+    data: Any,
+    size: int = 1,
+    loading: Loading | None = None,
+    fields: tuple[str, ...] | None = None,
+    declared: int | None = None,
+) -> list[Any]:
+    """Return (id, first field) of all rows, rank by rank, in the order of reading."""
+    rows = []
+    loading = loading or Loading(batch_size=4)
+    feeds = [Feed(data, fields=fields, size=declared, loading=loading) for _ in range(size)]
+    draws = [feed.draw() for feed in feeds]
+    for rank, feed in enumerate(feeds):
+        for batch in feed.open(Rank(rank, size), draws):
+            first = next(iter(batch.fields.values()))
+            rows.extend(zip(batch.ids.tolist(), np.asarray(first).tolist(), strict=True))
+    return rows
+
+
+EVERYTHING = [(i, float(i)) for i in range(N)]
+
+SOURCES: dict[str, Any] = {
+    "dataset": lambda: dataset,
+    "loader": lambda: DataLoader(dataset, batch_size=3),
+    "shuffled loader": lambda: DataLoader(dataset, batch_size=3, shuffle=True),
+    "loader that drops the last": lambda: DataLoader(dataset, batch_size=4, drop_last=True),
+    "padding sampler": lambda: DataLoader(
+        dataset, sampler=DistributedSampler(dataset, num_replicas=3, rank=0)
+    ),
+    "sampler": lambda: DataLoader(dataset, sampler=SubsetRandomSampler(range(N))),
+    "batch sampler": lambda: DataLoader(
+        dataset, batch_sampler=[[9, 8, 7], [0], [1, 2, 3, 4, 5, 6]]
+    ),
+    "loader of batches": lambda: DataLoader(
+        [values[:6], values[6:]],  # type: ignore[arg-type]
+        batch_size=None,
+    ),
+    "iterable dataset": Stream,
+    "iterable dataset with workers": lambda: DataLoader(Stream(), batch_size=3, num_workers=2),
+    "columns": lambda: {"value": values.numpy(), "label": [str(i) for i in range(N)]},
+    "list of batches": lambda: [(values[:4],), (values[4:8],), (values[8:],)],
+    "re-iterable": lambda: Reiterable([values[:4], values[4:]]),
+    "generator": lambda: (values[i : i + 1] for i in range(N)),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("size", [1, 2, 3, 12])
+def test_every_source_gives_each_sample_once_over_all_ranks(name: str, size: int) -> None:
+    if name == "generator" and size > 1:  # each rank has one of its own
+        source = Reiterable([values[i : i + 1] for i in range(N)])
+        assert sorted(read(source, size)) == EVERYTHING
+        return
+    assert sorted(read(SOURCES[name](), size)) == EVERYTHING
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_the_number_of_workers_changes_nothing(workers: int) -> None:
+    loading = Loading(batch_size=3, num_workers=workers)
+    assert read(dataset, loading=loading) == EVERYTHING
+    assert read(Stream(), loading=loading) == EVERYTHING
+
+
+def test_a_subset_keeps_the_positions_of_the_dataset_as_ids() -> None:
+    loader = DataLoader(dataset, sampler=SubsetRandomSampler([7, 2, 5]))
+    assert sorted(read(loader, 2)) == [(2, 2.0), (5, 5.0), (7, 7.0)]
+
+
+def test_batches_of_a_batch_sampler_stay_together() -> None:
+    loader = DataLoader(dataset, batch_sampler=[[9, 8], [0]])
+    feed = Feed(loader, fields=None, size=None, loading=Loading())
+    ids = [batch.ids.tolist() for batch in feed.open(Rank(0, 1), [feed.draw()])]
+    assert ids == [[9, 8], [0]]
+
+
+def test_ranks_whose_samplers_share_the_set_already_keep_their_shares() -> None:
+    class Mine(SubsetRandomSampler):
+        pass
+
+    feeds = [
+        Feed(
+            DataLoader(dataset, sampler=Mine(range(rank, N, 2))),
+            fields=None,
+            size=None,
+            loading=Loading(),
+        )
+        for rank in range(2)
+    ]
+    draws = [feed.draw() for feed in feeds]
+    ids = [
+        [i for batch in feed.open(Rank(rank, 2), draws) for i in batch.ids.tolist()]
+        for rank, feed in enumerate(feeds)
+    ]
+    assert ids == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+
+
+def test_ranks_whose_samplers_overlap_are_an_error() -> None:
+    feeds = [
+        Feed(
+            DataLoader(dataset, sampler=SubsetRandomSampler(subset)),
+            fields=None,
+            size=None,
+            loading=Loading(),
+        )
+        for subset in ([0, 1], [1, 2])
+    ]
+    draws = [feed.draw() for feed in feeds]
+    with pytest.raises(ValueError, match="differ and overlap"):
+        feeds[0].open(Rank(0, 2), draws)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        RandomSampler(dataset, replacement=True),
+        WeightedRandomSampler([1.0] * N, N, replacement=True),
+    ],
+)
+def test_a_sampler_that_draws_with_replacement_is_an_error(sampler: Any) -> None:
+    message = (
+        f"`data` must give each sample once, got a {type(sampler).__name__} that draws with "
+        "replacement; pass the dataset itself"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read(DataLoader(dataset, sampler=sampler))
+
+
+def test_a_batch_sampler_that_repeats_positions_is_an_error() -> None:
+    with pytest.raises(ValueError, match="drew 3 positions, 2 of them distinct"):
+        read(DataLoader(dataset, batch_sampler=[[1, 2], [1]]))
+
+
+def test_a_wrapped_batch_sampler_is_seen_through() -> None:
+    class Shards:  # as Accelerate's, which gives some batches twice
+        def __init__(self, inner: BatchSampler) -> None:
+            self.batch_sampler = inner
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter([*self.batch_sampler, *self.batch_sampler])
+
+    inner = BatchSampler(RandomSampler(dataset), 3, drop_last=False)
+    assert sorted(read(DataLoader(dataset, batch_sampler=Shards(inner)))) == EVERYTHING  # type: ignore[arg-type]
+
+
+def test_a_stream_that_shards_itself_must_give_ids() -> None:
+    class Sharded(Stream):
+        sharded = True
+
+    with pytest.raises(ValueError, match="^a source that shards itself must give a field `id`$"):
+        read(Sharded())
+    assert len(read(Sharded(), fields=("value", "id"))) == N
+
+
+def test_the_field_id_is_the_id() -> None:
+    columns = {"value": values.numpy(), "id": np.array([f"n{i}" for i in range(N)])}
+    assert read(columns) == [(f"n{i}", float(i)) for i in range(N)]
+
+
+def test_an_id_that_is_no_integer_or_string_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^the field `id` must be integers or strings \(N,\)"):
+        read({"value": values.numpy(), "id": values.numpy()})
+
+
+def test_a_collate_function_that_drops_rows_is_an_error() -> None:
+    loader = DataLoader(dataset, batch_size=4, collate_fn=lambda rows: values[: len(rows) - 1])
+    message = "a batch of 4 samples came back with 3 rows; a collate function that drops or adds"
+    with pytest.raises(CoverageError, match=f"^{message}"):
+        read(loader)
+
+
+def test_batches_of_three_elements_need_names() -> None:
+    batches = [(values, values, values)]
+    message = "`fields` must name the 3 elements of a batch, got ('input', 'label')"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        read(batches)
+    assert len(read(batches, fields=("a", "b", "c"))) == N
+
+
+def test_a_field_that_a_mapping_does_not_hold_is_an_error_naming_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="unknown field 'lable'; did you mean 'label'"):
+        read([{"label": values}], fields=("lable",))
+
+
+def test_fields_whose_rows_disagree_are_an_error() -> None:
+    with pytest.raises(ValueError, match="a: 10, b: 3"):
+        read([{"a": values, "b": values[:3]}])
+
+
+@pytest.mark.parametrize(("declared", "given"), [(5, 3), (2, 3)])
+def test_a_declared_size_that_is_not_the_columns_own_is_an_error(declared: int, given: int) -> None:
+    feed = Feed({"x": np.zeros(given)}, fields=None, size=declared, loading=Loading())
+    message = f"`size` declares {declared} samples for role 'query', but its source holds {given}"
+    with pytest.raises(CoverageError, match=f"^{message}$"):
+        feed.declared()
+
+
+def test_an_endless_source_ends_at_its_declared_size() -> None:
+    class Endless:
+        def __iter__(self) -> Iterator[Any]:
+            while True:
+                yield values
+
+    with pytest.raises(CoverageError, match="declares 15 samples, but gave 20 or more"):
+        read(Endless(), declared=15)
+
+
+def test_a_length_in_batches_that_is_not_met_is_an_error() -> None:
+    class Short(Reiterable):
+        def __len__(self) -> int:
+            return 5
+
+    message = r"^the source declares 5 batches \(its length\), but gave 3$"
+    with pytest.raises(CoverageError, match=message):
+        read(Short([values] * 3))
+
+
+def test_a_one_shot_source_is_an_error_the_second_time() -> None:
+    feed = Feed(iter([values]), fields=None, size=None, loading=Loading())
+    assert len(list(feed.open(Rank(0, 1), [feed.draw()]))) == 1
+    with pytest.raises(EvaluationError, match="is exhausted: it can be read once only"):
+        list(feed.open(Rank(0, 1), [feed.draw()]))
+
+
+def test_a_generator_that_was_read_elsewhere_is_exhausted() -> None:
+    generator = (value for value in [values])
+    list(generator)
+    generator.close()
+    with pytest.raises(EvaluationError, match="is exhausted"):
+        read(generator)
+
+
+def test_roles_keep_their_own_ids() -> None:
+    feed = Feed(
+        {"query": dataset, "gallery": {"x": np.zeros(3)}},
+        fields=None,
+        size={"gallery": 3},
+        loading=Loading(batch_size=20),
+    )
+    batches = list(feed.open(Rank(0, 1), [feed.draw()]))
+    assert [(b.role, b.ids.tolist()) for b in batches] == [
+        ("query", list(range(N))),
+        ("gallery", [0, 1, 2]),
+    ]
+
+
+def test_a_size_for_a_role_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(UnknownNameError, match="unknown role 'galery'; did you mean 'gallery'"):
+        Feed({"gallery": dataset}, fields=None, size={"galery": 3}, loading=Loading())
+
+
+def test_data_of_no_known_kind_is_an_error() -> None:
+    with pytest.raises(
+        TypeError, match="^`data` must be a torch Dataset or DataLoader, .*, got int$"
+    ):
+        Feed(3, fields=None, size=None, loading=Loading())
+
+
+def test_reading_draws_nothing_from_the_global_generator() -> None:
+    before = torch.get_rng_state()
+    read(DataLoader(dataset, batch_size=3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_dataset_without_iteration_is_read_by_its_items() -> None:
+    class Items:
+        def __len__(self) -> int:
+            return N
+
+        def __getitem__(self, index: int) -> Any:
+            return values[index], 0
+
+    assert read(Items()) == EVERYTHING
