@@ -3,6 +3,7 @@
 import sys
 from typing import Any, Literal
 
+from milepost.predictors._no_model import NoModel
 from milepost.predictors._options import Forward, Inputs, Options, Outputs
 from milepost.predictors._predictor import Predictor
 
@@ -28,7 +29,8 @@ def get_predictor(
     nothing compiles again.
 
     Args:
-        model: a `torch.nn.Module`.
+        model: a `torch.nn.Module`; None for a predictor that gives nothing, where the batches hold
+            all that is needed.
         inputs: the entries of the batch that go to the model, by keyword if each is a parameter
             of its forward pass, else by position. None: the only entry there is, else those that
             the parameters name.
@@ -54,6 +56,8 @@ def get_predictor(
     if weights == "ema" and ema is None:
         msg = "`weights` is 'ema', but no averaged model was given; pass it as `ema=`"
         raise ValueError(msg)
+    if model is None:
+        return NoModel()
     source = ema if weights == "ema" else model
     require_torch(source)
     from milepost.predictors._torch_predictor import TorchPredictor

@@ -50,7 +50,7 @@ class OfflinePredictor(Predictor):
         from milepost.predictors._torch_checkpoint import load_copy
 
         self._predictor = get_predictor(
-            load_copy(model, checkpoint, strict=strict),
+            load_copy(model, checkpoint, strict=strict, device=device, channels_last=channels_last),
             inputs,
             outputs,
             forward=forward,

@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,17 @@ class Predictor(abc.ABC):
 
         Raises:
             TraceError: `trace_check` found a change; the message names what changed.
+        """
+
+    @abc.abstractmethod
+    def fetching(
+        self, outputs: Sequence[str] | None, *, inputs: Sequence[str] | None = None
+    ) -> "Predictor":
+        """Return a predictor on the same weights and in the same scope that gives other outputs.
+
+        Args:
+            outputs: as for `get_predictor`.
+            inputs: the entries that go to the model, where the user did not say which.
         """
 
     @abc.abstractmethod

@@ -1,8 +1,9 @@
 """Weights from a file or mapping, for a PyTorch module."""
 
 import os
+import pickle
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +12,39 @@ from torch import Tensor, nn
 
 from milepost import errors
 from milepost.predictors._torch_copy import copy_module
-from milepost.predictors._torch_wrappers import unwrap
+from milepost.predictors._torch_device import concrete_device
+from milepost.predictors._torch_wrappers import bare_name, unwrap
 
 _NESTED = ("state_dict", "model_state_dict", "model")
 
 
-def load_copy(model: nn.Module, checkpoint: Any, *, strict: bool) -> nn.Module:
+def load_copy(
+    model: nn.Module, checkpoint: Any, *, strict: bool, device: Any, channels_last: bool
+) -> nn.Module:
     """Return a copy of a model in inference mode with the weights of a checkpoint.
 
     Args are those of `OfflinePredictor`.
     """
-    copied = copy_module(unwrap(model))
+    copied = copy_module(unwrap(model), concrete_device(device), channels_last=channels_last)
     if checkpoint is None:
         return copied
-    state = _matched(_read(checkpoint), copied.state_dict())
-    _refuse_shapes(state, copied.state_dict())
-    missing, unexpected = _compare(copied, state)
-    if missing or unexpected:
-        _report(missing, unexpected, strict=strict)
-    copied.load_state_dict(state, strict=False)
+    own = copied.state_dict(keep_vars=True)
+    state = _renamed(_read(checkpoint), own)
+    _refuse_shapes(state, own)
+    names = copied.load_state_dict(state, strict=False)
+    loaded = {id(value) for name, value in own.items() if name in state}
+    missing = [name for name in names.missing_keys if id(own.get(name)) not in loaded]  # tied ones
+    if missing or names.unexpected_keys:
+        _report(missing, names.unexpected_keys, strict=strict or not loaded)
     return copied
 
 
 def _read(checkpoint: Any) -> Mapping[str, Any]:
-    """Return the state dict that a checkpoint holds, at its top or one level down."""
+    """Return the state dict that a checkpoint holds, one level down or at its top."""
     if isinstance(checkpoint, str | os.PathLike):
         checkpoint = _read_file(Path(checkpoint))
     nested = (checkpoint.get(key) for key in _NESTED) if isinstance(checkpoint, Mapping) else ()
-    for state in (checkpoint, *nested):
+    for state in (*nested, checkpoint):
         if isinstance(state, Mapping) and any(isinstance(x, Tensor) for x in state.values()):
             return state
     held = sorted(map(str, checkpoint)) if isinstance(checkpoint, Mapping) else type(checkpoint)
@@ -51,7 +57,11 @@ def _read(checkpoint: Any) -> Mapping[str, Any]:
 
 def _read_file(path: Path) -> Any:
     if path.suffix != ".safetensors":
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            error.add_note("If you trust the file, load it yourself and pass the names to tensors")
+            raise
     try:
         from safetensors.torch import load_file
     except ImportError as error:
@@ -59,16 +69,16 @@ def _read_file(path: Path) -> Any:
     return load_file(path)
 
 
-def _matched(state: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return a state dict under the model's names, whatever wrapped either of them."""
-    bare = {_bare(name): name for name in names}
-    exact = {name: value for name, value in state.items() if name in set(names)}
-    rest = {name: value for name, value in state.items() if name not in exact}
-    return {bare.get(_bare(name), name): value for name, value in rest.items()} | exact
+def _renamed(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state dict under the model's own names, whatever wrapped either of them."""
+    bare = {_unwrapped(name): name for name in own}
+    exact = {name: value for name, value in state.items() if name in own}
+    rest = {name: value for name, value in state.items() if name not in own}
+    return {bare.get(_unwrapped(name), name): value for name, value in rest.items()} | exact
 
 
-def _bare(name: str) -> str:
-    name = name.replace("_orig_mod.", "")
+def _unwrapped(name: str) -> str:
+    name = bare_name(name)
     while name.startswith("module."):
         name = name.removeprefix("module.")
     return name
@@ -83,17 +93,6 @@ def _refuse_shapes(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     if wrong:
         msg = f"`checkpoint` has other shapes than the model: {'; '.join(wrong)}"
         raise ValueError(msg)
-
-
-def _compare(model: nn.Module, state: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the names only in the model and those only in the checkpoint.
-
-    A tied weight is there if it is there under any of its names.
-    """
-    own = model.state_dict(keep_vars=True)
-    loaded = {id(value) for name, value in own.items() if name in state}
-    missing = [name for name, value in own.items() if id(value) not in loaded]
-    return missing, [name for name in state if name not in own]
 
 
 def _report(missing: list[str], unexpected: list[str], *, strict: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from milepost.predictors._outputs import named
+from milepost.predictors._torch_wrappers import unwrap
 
 
 class Inner(NamedTuple):
@@ -25,12 +26,20 @@ def find_inner(module: nn.Module, name: str) -> Inner | None:
     """Return the inner module that a name, or the name without its last part, stands for."""
     head, _, tail = name.rpartition(".")
     for path, part in ((name, ""), (head, tail)):
-        found: nn.Module | None = module if path else None
-        for step in path.split("."):
-            found = found and found._modules.get(step)
+        found = _descend(module, path.split("."))
         if found is not None:
             return Inner(found, part)
     return None
+
+
+def _descend(module: nn.Module, steps: list[str]) -> nn.Module | None:
+    """Return the module at the end of a path, in which wrappers need not be named."""
+    for step in steps:
+        found = module._modules.get(step, unwrap(module)._modules.get(step))
+        if found is None:
+            return None
+        module = found
+    return module
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """The predictor for PyTorch modules."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -11,11 +12,11 @@ from milepost.predictors._inputs import Call, parameters_of, plan_call
 from milepost.predictors._options import Options
 from milepost.predictors._outputs import named, select
 from milepost.predictors._predictor import Predictor
-from milepost.predictors._torch_batch import to_device
 from milepost.predictors._torch_copy import copy_module
+from milepost.predictors._torch_device import concrete_device, home_device, to_device
 from milepost.predictors._torch_inner import Inner, capturing, find_inner, inner_outputs
 from milepost.predictors._torch_scope import inference, no_trace
-from milepost.predictors._torch_wrappers import home_device, unwrap
+from milepost.predictors._torch_wrappers import bare_name, unwrap
 
 
 @final
@@ -27,7 +28,7 @@ class TorchPredictor(Predictor):
         self._model = unwrap(model)
         self._options = options
         self._autocast = _dtype(options.autocast)
-        self._asked_device = None if device is None else torch.empty(0, device=device).device
+        self._asked_device = concrete_device(device)
         self._examined = self._model
         self._own_outputs: tuple[str, ...] | None = None
         self._open_scopes = 0
@@ -63,27 +64,27 @@ class TorchPredictor(Predictor):
     def forward(self, batch: Any) -> dict[str, Any]:
         with inference(self._device.type, self._autocast):
             inners = self._inners()
-            batch = to_device(batch, self._device, channels_last=self._options.channels_last)
             with capturing(inners) as captured:
                 own = self._run(batch)
         self._own_outputs = tuple(own)
         chosen = own
         if self._options.outputs is not None:
             found = inner_outputs({x: inners[x] for x in inners if x not in own}, captured)
-            modules = (name for name, _ in self._examined.named_modules() if name)
+            modules = (bare_name(x) for x, _ in self._examined.named_modules() if x)
             chosen = select(own, found, self._options.outputs, modules)
         return {name: _detached(value) for name, value in chosen.items()}
 
     def _inners(self) -> dict[str, Inner]:
         """Return the inner modules among the wanted outputs."""
-        wanted = (x for x in self._options.outputs or () if isinstance(x, str))
-        found = {x: find_inner(self._examined, x) for x in wanted if x not in self._known()}
+        known = self._own_outputs or ()
+        wanted = (x for x in self._options.outputs or () if isinstance(x, str) and x not in known)
+        found = {name: find_inner(self._examined, name) for name in wanted}
         return {name: inner for name, inner in found.items() if inner is not None}
 
     def _run(self, batch: Any) -> dict[str, Any]:
-        """Return the model's own outputs for a batch on the device."""
+        """Return the model's own outputs; only what goes to the model is moved to the device."""
         if self._options.forward is not None:
-            outputs = self._options.forward(self._examined, batch)
+            outputs = self._options.forward(self._examined, self._moved(batch))
             if not isinstance(outputs, Mapping):
                 msg = (
                     "`forward` must return a mapping of output names to tensors, "
@@ -92,25 +93,36 @@ class TorchPredictor(Predictor):
                 raise TypeError(msg)
             return named(outputs)
         if not isinstance(batch, Mapping):
-            return named(self._examined(_lone(batch)))
+            return named(self._examined(self._moved(_lone(batch))))
         call = self._call(tuple(batch))
-        arguments = [batch[name] for name in call.positional]
-        return named(self._examined(*arguments, **{name: batch[name] for name in call.keyword}))
+        arguments = [self._moved(batch[name]) for name in call.positional]
+        keywords = {name: self._moved(batch[name]) for name in call.keyword}
+        return named(self._examined(*arguments, **keywords))
+
+    def _moved(self, value: Any) -> Any:
+        return to_device(value, self._device, channels_last=self._options.channels_last)
 
     def _call(self, names: tuple[str, ...]) -> Call:
         if names not in self._calls:
             self._calls[names] = plan_call(self._parameters, names, self._options.inputs)
         return self._calls[names]
 
+    def fetching(
+        self, outputs: Sequence[str] | None, *, inputs: Sequence[str] | None = None
+    ) -> "TorchPredictor":
+        sibling = copy.copy(self)
+        sibling._options = self._options.fetching(outputs, inputs)
+        sibling._calls = {}
+        return sibling
+
     def replicate(self, device: Any = None) -> "TorchPredictor":
-        where = None if device is None else torch.empty(0, device=device).device
+        where = concrete_device(device)
         copied = copy_module(self._model, where, channels_last=self._options.channels_last)
         return TorchPredictor(copied, self._options, device=where)
 
     def weights(self) -> dict[str, Tensor]:
         state = self._examined.state_dict().items()
-        tensors = {name: value for name, value in state if isinstance(value, Tensor)}
-        return {name.replace("_orig_mod.", ""): value for name, value in tensors.items()}
+        return {bare_name(name): value for name, value in state if isinstance(value, Tensor)}
 
     @property
     def device(self) -> torch.device:
@@ -124,9 +136,6 @@ class TorchPredictor(Predictor):
     @property
     def own_outputs(self) -> tuple[str, ...] | None:
         return self._own_outputs
-
-    def _known(self) -> tuple[str, ...]:
-        return self._own_outputs or ()
 
 
 def _lone(batch: Any) -> Any:

@@ -22,18 +22,12 @@ def inference(device_type: str, autocast: torch.dtype | None) -> Iterator[None]:
 
     `no_grad`, not `inference_mode`: a tensor that a module keeps must not break its next backward.
     """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(inference_phase())
-        if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.no_grad())
-        if (
-            autocast is not None
-        ):  # a cached cast has no history: the caller's training must not see it
-            stack.enter_context(torch.autocast(device_type, autocast, cache_enabled=False))
-        elif torch.is_autocast_enabled(device_type):
-            stack.enter_context(torch.autocast(device_type, enabled=False))
-        yield
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(mode=False), inference(device_type, autocast):
+            yield
+    else:
+        with inference_phase(), torch.no_grad(), _autocast(device_type, autocast):
+            yield
 
 
 @contextlib.contextmanager
@@ -48,7 +42,7 @@ def no_trace(module: nn.Module, *, trace_check: bool = False) -> Iterator[None]:
     """
     parts = list(module.modules())
     _refuse_lazy(module)
-    with preserved_rngs(), _preserved_torch_rngs():
+    with preserved_rngs(), preserved_torch_rngs():
         kept = [_Attributes(part) for part in parts]
         values = _Values(parts)
         before = _fingerprints(module) if trace_check else {}
@@ -99,12 +93,9 @@ class _Attributes:
 
 
 def _refill(table: dict[str, Any], content: dict[str, Any]) -> None:
-    same = len(table) == len(content) and all(
-        name in table and table[name] is value for name, value in content.items()
-    )
-    if not same:
+    if list(table) != list(content):  # also the order counts: that of the layers
         table.clear()
-        table.update(content)
+    table.update(content)
 
 
 class _Values:
@@ -117,7 +108,9 @@ class _Values:
 
     def restore(self) -> None:
         for part, value in self._copies:
-            if not torch.equal(part, value):
+            if part.shape != value.shape:
+                part.data = value
+            elif not torch.equal(part, value):
                 part.data.copy_(
                     value
                 )  # through `data`: a pending backward must not see a new version
@@ -146,6 +139,16 @@ def _fingerprint(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.shape, tensor.dtype, tensor.device, digest.digest()
 
 
+def _autocast(
+    device_type: str, dtype: torch.dtype | None
+) -> contextlib.AbstractContextManager[Any]:
+    if dtype is not None:  # uncached: a cast made here has no history, and training would find it
+        return torch.autocast(device_type, dtype, cache_enabled=False)
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return contextlib.nullcontext()
+
+
 def _refuse_lazy(module: nn.Module) -> None:
     for tensors in (module.named_parameters(), module.named_buffers()):
         for name, tensor in tensors:
@@ -158,7 +161,7 @@ def _refuse_lazy(module: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def _preserved_torch_rngs() -> Iterator[None]:
+def preserved_torch_rngs() -> Iterator[None]:
     """Give back torch's global generators, of the CPU and of the devices in use."""
     cpu = torch.get_rng_state()
     used = [backend for backend in (torch.cuda, torch.xpu) if backend.is_initialized()]

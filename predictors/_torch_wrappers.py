@@ -1,16 +1,30 @@
 """What wraps a PyTorch module to train it, and how to get past it."""
 
-import torch
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 _WRAPPERS = (nn.parallel.DistributedDataParallel, nn.DataParallel, AveragedModel)
 
 
+def wrapped(module: nn.Module) -> nn.Module | None:
+    """Return the module inside a wrapper: DDP, DataParallel, AveragedModel, `torch.compile`."""
+    if isinstance(module, _WRAPPERS):
+        return module._modules["module"]
+    return module._modules.get("_orig_mod")  # `torch.compile`; its class would import the compiler
+
+
 def unwrap(module: nn.Module) -> nn.Module:
-    """Return the user's own module: past DDP, DataParallel, AveragedModel and `torch.compile`."""
-    inner = _wrapped(module)
+    """Return the user's own module, past any number of wrappers."""
+    inner = wrapped(module)
     return module if inner is None else unwrap(inner)
+
+
+def bare_name(name: str) -> str:
+    """Return the name of a module or weight without the steps that `torch.compile` adds."""
+    return ".".join(step for step in name.split(".") if step != "_orig_mod")
 
 
 def quieten(module: nn.Module) -> None:
@@ -19,22 +33,15 @@ def quieten(module: nn.Module) -> None:
     The flag is set directly: `eval` may be overridden, and change weights.
     """
     module.training = False
-    if vars(module).get("_compiled_call_impl") is not None:  # `module.compile()`
-        vars(module)["_compiled_call_impl"] = None
-    inner = _wrapped(module)
-    if inner is not None:
-        vars(module)["forward"] = inner.__call__
+    attributes = vars(module)
+    if attributes.get("_compiled_call_impl") is not None:  # `module.compile()`
+        attributes["_compiled_call_impl"] = None
+    inner = wrapped(module)
+    forward = compiled_from(attributes.get("forward")) if inner is None else inner.__call__
+    if forward is not None:
+        attributes["forward"] = forward
 
 
-def home_device(module: nn.Module) -> torch.device:
-    """Return the device of a module's first parameter or buffer; the CPU if it has none."""
-    for tensors in (module.parameters(), module.buffers()):
-        for tensor in tensors:
-            return tensor.device
-    return torch.device("cpu")
-
-
-def _wrapped(module: nn.Module) -> nn.Module | None:
-    if isinstance(module, _WRAPPERS):
-        return module._modules["module"]
-    return module._modules.get("_orig_mod")  # `torch.compile`; its class would import the compiler
+def compiled_from(function: Any) -> Callable[..., Any] | None:
+    """Return the function that `torch.compile` made a function from; None if it did not."""
+    return getattr(function, "_torchdynamo_orig_callable", None)

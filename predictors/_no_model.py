@@ -1,0 +1,47 @@
+"""The predictor for batches that hold all that is needed."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, final
+
+import numpy as np
+
+from milepost.predictors._arrays import to_numpy
+from milepost.predictors._predictor import Predictor
+from milepost.predictors._rng import preserved_rngs
+
+
+@final
+class NoModel(Predictor):
+    """Gives no outputs; its scope preserves the global random generators."""
+
+    device = outputs = None
+    own_outputs = ()
+
+    def forward(self, batch: Any) -> dict[str, Any]:
+        return {}
+
+    @contextlib.contextmanager
+    def scope(self, *, trace_check: bool = False) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(preserved_rngs())
+            if "torch" in sys.modules:
+                from milepost.predictors._torch_scope import preserved_torch_rngs
+
+                stack.enter_context(preserved_torch_rngs())
+            yield
+
+    def fetching(
+        self, outputs: Sequence[str] | None, *, inputs: Sequence[str] | None = None
+    ) -> "NoModel":
+        return self
+
+    def replicate(self, device: Any = None) -> "NoModel":
+        return self
+
+    def weights(self) -> dict[str, Any]:
+        return {}
+
+    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
+        return to_numpy(array)
