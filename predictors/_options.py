@@ -53,15 +53,15 @@ class Options:
             channels_last=channels_last,
         )
 
-
-def _tuple(names: Iterable[T] | None) -> tuple[T, ...] | None:
-    return None if names is None else tuple(names)
-
     def fetching(self, outputs: Iterable[str] | None, inputs: Iterable[str] | None) -> "Options":
         """Return the same options for other outputs, and for other inputs where none were asked."""
         asked = self.inputs is not None or self.forward is not None
         return dataclasses.replace(
             self,
-            inputs=self.inputs if asked else inputs and tuple(inputs),
-            outputs=outputs and tuple(outputs),
+            inputs=self.inputs if asked else _tuple(inputs),
+            outputs=_tuple(outputs),
         )
+
+
+def _tuple(names: Iterable[T] | None) -> tuple[T, ...] | None:
+    return None if names is None else tuple(names)
