@@ -1,12 +1,17 @@
 """When to do something besides the training iterations, and where its results go."""
 
 from milepost.callbacks._callback import Callback as Callback
+from milepost.callbacks._callbacks import Callbacks as Callbacks
+from milepost.callbacks._early_stop import EarlyStop as EarlyStop
+from milepost.callbacks._keep_best import KeepBest as KeepBest
+from milepost.callbacks._loop import Loop as Loop
 from milepost.callbacks._moment import Moment as Moment
 from milepost.callbacks._record import Record as Record
 from milepost.callbacks._schedule import At as At
 from milepost.callbacks._schedule import Budget as Budget
 from milepost.callbacks._schedule import Every as Every
 from milepost.callbacks._schedule import Schedule as Schedule
+from milepost.callbacks._schedule import Scheduled as Scheduled
 from milepost.callbacks._schedule import at_end as at_end
 from milepost.callbacks._schedule import at_start as at_start
 from milepost.callbacks._schedule import schedule as schedule

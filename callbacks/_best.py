@@ -1,0 +1,81 @@
+"""The best value of a metric so far."""
+
+import difflib
+import math
+import warnings
+from typing import Any, Literal, final
+
+from milepost.callbacks._record import Record
+
+Mode = Literal["max", "min"]
+
+
+@final
+class Best:
+    """The best value of a metric so far, where it was reached, and the names that were seen.
+
+    Args:
+        metric: full name, such as `"validation/hit_rate@1"`.
+        mode: whether the largest or the smallest value is the best.
+        min_delta: a better value is better by more than this.
+
+    Attributes:
+        value: the best value; None before the first finite one.
+        step: where it was reached.
+        epoch: where it was reached.
+    """
+
+    def __init__(self, metric: str, mode: Mode, min_delta: float = 0.0) -> None:
+        if mode not in ("max", "min"):
+            msg = f"`mode` must be 'max' or 'min', got {mode!r}"
+            raise ValueError(msg)
+        if not 0 <= min_delta < math.inf:
+            msg = f"`min_delta` must be 0 or more, got {min_delta!r}"
+            raise ValueError(msg)
+        self.metric = metric
+        self.value: float | None = None
+        self.step: int | None = None
+        self.epoch: int | None = None
+        self._mode = mode
+        self._min_delta = min_delta
+        self._seen: set[str] = set()
+
+    def offer(self, record: Record) -> bool | None:
+        """Take a record; return whether it holds a new best, None if it holds no such metric.
+
+        NaN and infinity are never the best.
+        """
+        self._seen.update(record.scalars)
+        value = record.scalars.get(self.metric)
+        if value is None:
+            return None
+        if not math.isfinite(value) or not self._is_better(value):
+            return False
+        self.value, self.step, self.epoch = value, record.step, record.epoch
+        return True
+
+    def warn_if_never_seen(self, who: str) -> None:
+        """Warn if no record held the metric, with the nearest name that was there."""
+        if self.metric in self._seen:
+            return
+        nearest = difflib.get_close_matches(self.metric, self._seen, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        there_were = ", ".join(map(repr, sorted(self._seen))) or "none"
+        msg = f"{who} never saw {self.metric!r}; {hint}The metrics were: {there_were}"
+        warnings.warn(msg, UserWarning, stacklevel=2)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value and where it was; the names that were seen."""
+        place = {"value": self.value, "step": self.step, "epoch": self.epoch}
+        return {**place, "seen": sorted(self._seen)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.value, self.step, self.epoch = state["value"], state["step"], state["epoch"]
+        self._seen = set(state["seen"])
+
+    def _is_better(self, value: float) -> bool:
+        if self.value is None:
+            return True
+        gain = value - self.value if self._mode == "max" else self.value - value
+        return gain > self._min_delta

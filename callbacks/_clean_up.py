@@ -1,0 +1,24 @@
+"""Calls that must all run, whatever some of them raise."""
+
+import traceback
+from collections.abc import Callable, Iterable
+
+
+def run_all(
+    calls: Iterable[Callable[[], object]], error: BaseException | None = None
+) -> BaseException | None:
+    """Run every call; return the first error, with the later ones as notes on it.
+
+    Args:
+        calls: what to run, in order.
+        error: an error from before, which counts as the first.
+    """
+    for call in calls:
+        try:
+            call()
+        except BaseException as other:
+            if error is None:
+                error = other
+            elif other is not error:
+                error.add_note("In the clean-up:\n" + "".join(traceback.format_exception(other)))
+    return error

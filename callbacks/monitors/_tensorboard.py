@@ -1,0 +1,99 @@
+"""Records in TensorBoard's event files."""
+
+import itertools
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, final
+
+from milepost.callbacks._record import Record
+from milepost.callbacks.monitors._monitor import Monitor
+from milepost.errors import missing_extra
+
+
+@final
+class TensorBoard(Monitor):
+    """Writes scalars, timings and errors to an event file, which TensorBoard shows as they come.
+
+    It needs the package `tensorboard`, and neither torch nor TensorFlow. The tags are the names
+    as they are. A record without a step takes the number of the record.
+
+    Args:
+        logdir: the folder; each run of a program adds a file of its own.
+    """
+
+    def __init__(self, logdir: str | Path) -> None:
+        self.logdir = Path(logdir)
+        self._writer: Any = None
+        self._records = 0
+
+    def open(self) -> None:
+        """Make the event file.
+
+        Raises:
+            ImportError: tensorboard is not installed.
+        """
+        self._opened()
+
+    def write(self, record: Record) -> None:
+        """Write an event for the scalars and timings, and one for the error."""
+        writer = self._opened()
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        step = self._records if record.step is None else record.step
+        self._records += 1
+        scalars = itertools.chain(record.scalars.items(), record.timings.items())
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars]
+        if record.error is not None:
+            values.append(_text(f"{record.runner or 'train'}/error", record.error))
+        _write_event(writer, wall_time=record.time, step=step, summary=Summary(value=values))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _opened(self) -> Any:
+        if self._writer is None:
+            try:
+                from tensorboard.summary.writer.record_writer import RecordWriter
+            except ImportError as error:
+                raise missing_extra("tensorboard", "tensorboard") from error
+            self.logdir.mkdir(parents=True, exist_ok=True)
+            # its EventFileWriter would start a thread, and import TensorFlow where there is one
+            self._writer = RecordWriter(_new_file(self.logdir).open("xb"))
+            _write_event(self._writer, wall_time=time.time(), file_version="brain.Event:2")
+        return self._writer
+
+    def __repr__(self) -> str:
+        return f"TensorBoard({str(self.logdir)!r})"
+
+
+def _new_file(logdir: Path) -> Path:
+    """A name that TensorBoard takes for an event file, and reads after the older ones."""
+    stem = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+    names = (logdir / f"{stem}.{number}" for number in itertools.count())
+    return next(name for name in names if not name.exists())
+
+
+def _write_event(writer: Any, **fields: Any) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    writer.write(Event(**fields).SerializeToString())
+    writer.flush()
+
+
+def _text(tag: str, text: str) -> Any:
+    """A value that TensorBoard shows on its page of texts."""
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+    plugin = SummaryMetadata.PluginData(plugin_name="text")
+    return Summary.Value(
+        tag=tag,
+        metadata=SummaryMetadata(plugin_data=plugin),
+        tensor=TensorProto(dtype=DT_STRING, string_val=[text.encode()]),
+    )
