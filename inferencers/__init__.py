@@ -12,3 +12,5 @@ from milepost.inferencers._classification_error import ClassificationError as Cl
 from milepost.inferencers._binary_classification_stats import (
     BinaryClassificationStats as BinaryClassificationStats,
 )
+from milepost.inferencers._retrieval import Retrieval as Retrieval
+from milepost.inferencers._match_rate import MatchRate as MatchRate

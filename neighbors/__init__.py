@@ -1,1 +1,40 @@
-"""."""
+"""Exact search, ranking metrics and pair-score histograms on NumPy arrays or torch tensors.
+
+Pure functions that know nothing of training. They dispatch on the type of their arrays and give
+the same bits for either; torch is not imported before a tensor is handed over.
+"""
+
+# The order teaches.
+# isort: off
+from milepost.neighbors._backend import Array as Array
+from milepost.neighbors._backend import Backend as Backend
+from milepost.neighbors._backend import backend_of as backend_of
+from milepost.neighbors._blocks import memory_budget as memory_budget
+from milepost.neighbors._score import Distance as Distance
+from milepost.neighbors._score import check_distance as check_distance
+from milepost.neighbors._search import pair_scores as pair_scores
+from milepost.neighbors._search import Neighbors as Neighbors
+from milepost.neighbors._search import search as search
+from milepost.neighbors._search import count_before as count_before
+from milepost.neighbors._ranking import hit_rate as hit_rate
+from milepost.neighbors._ranking import recall as recall
+from milepost.neighbors._ranking import precision as precision
+from milepost.neighbors._ranking import average_precision as average_precision
+from milepost.neighbors._ranking import average_precision_min as average_precision_min
+from milepost.neighbors._ranking import average_precision_at_r as average_precision_at_r
+from milepost.neighbors._ranking import r_precision as r_precision
+from milepost.neighbors._ranking import reciprocal_rank as reciprocal_rank
+from milepost.neighbors._ranking import ndcg as ndcg
+from milepost.neighbors._ranking import majority as majority
+from milepost.neighbors._histogram import Bins as Bins
+from milepost.neighbors._histogram import Cells as Cells
+from milepost.neighbors._histogram import cells_of as cells_of
+from milepost.neighbors._histogram import pair_histogram as pair_histogram
+from milepost.neighbors._operating_points import Point as Point
+from milepost.neighbors._operating_points import accepted_share as accepted_share
+from milepost.neighbors._operating_points import tar_at_far as tar_at_far
+from milepost.neighbors._operating_points import equal_error as equal_error
+from milepost.neighbors._operating_points import best_f1 as best_f1
+from milepost.neighbors._operating_points import area_under_curve as area_under_curve
+from milepost.neighbors._operating_points import even_bits as even_bits
+from milepost.neighbors._operating_points import refinement as refinement

@@ -1,0 +1,139 @@
+"""The rows that a pair inferencer collects on one worker: embeddings with labels and ids."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from milepost.errors import NonFiniteError
+from milepost.inferencers._inferencer import Rows
+from milepost.inferencers._label_table import Labels, LabelTable, as_labels, check_alike
+from milepost.neighbors import Array, backend_of
+
+ROLES = ("query", "gallery")
+
+
+@dataclass(frozen=True)
+class RoleRows:
+    """The rows of one role, sorted by id.
+
+    Attributes:
+        ids: shape (N,), integers or strings.
+        embeddings: float32 (N, d): tensors on an accelerator stay there, others are NumPy arrays.
+        labels: shape (N,) or (N, C).
+    """
+
+    ids: npt.NDArray[Any]
+    embeddings: Array
+    labels: Labels
+
+
+@final
+class PairRows:
+    """Collects rows batch by batch, and gives them sorted by id.
+
+    Memory: a float32 copy of the embeddings, twice that while they are sorted.
+
+    Args:
+        embeddings: the field that holds embeddings.
+        labels: the field that holds labels.
+    """
+
+    def __init__(self, embeddings: str, labels: str) -> None:
+        self._fields = embeddings, labels
+        self._batches: dict[str, list[RoleRows]] = {role: [] for role in ROLES}
+
+    def add(self, rows: Rows) -> None:
+        """Take one batch.
+
+        Raises:
+            NonFiniteError: an embedding is NaN or infinite in float32.
+            ValueError: embeddings are not a matrix, or labels are not as many or of another type.
+        """
+        embeddings, labels = self._arrays(rows)
+        ids, role_of = np.asarray(rows["id"]), np.asarray(rows["role"])
+        for role in ROLES:
+            (chosen,) = np.nonzero(role_of == role)
+            if not len(chosen):
+                continue
+            batch = RoleRows(ids[chosen], _take(embeddings, chosen), labels[chosen])
+            self._check(batch, role)
+            self._batches[role].append(batch)
+
+    def of(self, role: str) -> RoleRows:
+        """Return the rows of a role, sorted by id; none at all have d = 0."""
+        batches = self._batches[role]
+        if not batches:
+            return RoleRows(np.zeros(0, np.int64), np.zeros((0, 0), np.float32), np.zeros(0))
+        if len(batches) > 1 or (batches[0].ids[1:] < batches[0].ids[:-1]).any():
+            ids = np.concatenate([batch.ids for batch in batches])
+            labels = np.concatenate([batch.labels for batch in batches])
+            parts = [batch.embeddings for batch in batches]
+            batches.clear()
+            embeddings = backend_of(*parts).concat(parts, axis=0)
+            del parts
+            order = np.argsort(ids, kind="stable")
+            batches.append(RoleRows(ids[order], _take(embeddings, order), labels[order]))
+        return batches[0]
+
+    def table(self) -> LabelTable:
+        """Return the labels of the rows collected."""
+        return LabelTable.of(*(self.of(role).labels for role in ROLES))
+
+    def _arrays(self, rows: Rows) -> tuple[Array, Labels]:
+        """Return embeddings and labels of a batch, of matching shapes."""
+        embeddings, labels = (rows[field] for field in self._fields)
+        embeddings = backend_of(embeddings).rows32(embeddings)
+        if str(getattr(embeddings, "device", "cpu")) == "cpu":  # NumPy's kernels are quicker there
+            embeddings = backend_of(embeddings).numpy(embeddings)
+        labels = as_labels(backend_of(labels).numpy(labels), self._fields[1])
+        if embeddings.ndim != 2 or embeddings.shape[1] == 0:
+            msg = f"`{self._fields[0]}` must have shape (N, d), got {tuple(embeddings.shape)}"
+            raise ValueError(msg)
+        if len(labels) != len(embeddings):
+            msg = (
+                f"`{self._fields[1]}` must have one label for each of the {len(embeddings)} "
+                f"embeddings, got {len(labels)}"
+            )
+            raise ValueError(msg)
+        return embeddings, labels
+
+    def _check(self, batch: RoleRows, role: str) -> None:
+        backend = backend_of(batch.embeddings)
+        bad = ~backend.numpy(backend.finite_rows(batch.embeddings))
+        if bad.any():
+            first = ", ".join(map(str, batch.ids[bad][:5].tolist()))
+            msg = (
+                f"`{self._fields[0]}` is NaN or infinite in {bad.sum()} of {len(bad)} rows of a "
+                f"batch; the first ids of role {role!r}: {first}"
+            )
+            raise NonFiniteError(msg)
+        for other in (before for role in ROLES for before in self._batches[role][:1]):
+            check_alike([other.labels, batch.labels])
+            if other.embeddings.shape[1] != batch.embeddings.shape[1]:
+                msg = (
+                    f"`{self._fields[0]}` must have one dimension throughout a run, got "
+                    f"{other.embeddings.shape[1]} and {batch.embeddings.shape[1]}"
+                )
+                raise ValueError(msg)
+
+
+def _take(array: Array, positions: npt.NDArray[np.int64]) -> Array:
+    """Return a copy of the rows at the positions."""
+    return array[backend_of(array).array(positions, like=array)]
+
+
+def beside(part: Array, own: Array) -> Array:
+    """Return rows of another worker where one's own are."""
+    if backend_of(part) is not backend_of(own):
+        part = backend_of(part).numpy(part)
+    return backend_of(own).array(part, like=own)
+
+
+def positions_of(ids: npt.NDArray[Any], part_ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return where each id is among sorted ids, -1 where it is not."""
+    if not len(part_ids):
+        return np.full(len(ids), -1)
+    positions = np.searchsorted(part_ids, ids).clip(max=len(part_ids) - 1)
+    return np.where(part_ids[positions] == ids, positions, -1)

@@ -1,0 +1,115 @@
+"""The names of ranking metrics, and the values behind them for single queries.
+
+Q is the number of queries, K the length of their lists of neighbours.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from milepost.errors import unknown_name
+from milepost.neighbors import (
+    average_precision,
+    average_precision_at_r,
+    average_precision_min,
+    hit_rate,
+    majority,
+    ndcg,
+    precision,
+    r_precision,
+    recall,
+    reciprocal_rank,
+)
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_AT_K = {
+    "hit_rate": hit_rate,
+    "recall": recall,
+    "precision": precision,
+    "map": average_precision,
+    "map_min": average_precision_min,
+    "ndcg": ndcg,
+}
+_WHOLE = {"map@r": average_precision_at_r, "r_precision": r_precision, "mrr": reciprocal_rank}
+_KNN = "knn_accuracy"
+_ALL = [name for name in _AT_K if name != "ndcg"] + [*_WHOLE, "ndcg", _KNN]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The neighbours of queries, the nearest first.
+
+    Attributes:
+        relevance: bool (Q, K), which of them are relevant.
+        relevant: int64 (Q,), R: how many relevant items the gallery has, at least 1.
+        codes: int64 (Q, K), their labels as codes; -1: no neighbour.
+        accepts: tells whether items of the labels int64 (Q,) are relevant to the queries, bool.
+    """
+
+    relevance: Bools
+    relevant: Ints
+    codes: Ints
+    accepts: Callable[[Ints], Bools]
+
+
+@dataclass(frozen=True)
+class RankingMetric:
+    """A ranking metric with its depth.
+
+    Attributes:
+        name: the name that is logged, such as `"map@10"`.
+        base: the name of its definition, such as `"map"`.
+        k: the depth; None: R, or, for `"mrr"`, any.
+    """
+
+    name: str
+    base: str
+    k: int | None
+
+    @property
+    def needs_r(self) -> bool:
+        """Whether the lists must have R neighbours."""
+        return self.k is None and self.name != "mrr"
+
+    def values(self, ranking: Ranking) -> Floats:
+        """Return the value of each query, shape (Q,)."""
+        if self.k is None:
+            whole: Floats = _WHOLE[self.base](ranking.relevance, ranking.relevant)
+            return whole
+        if self.base == _KNN:
+            return ranking.accepts(majority(ranking.codes, self.k)).astype(np.float64)
+        at_k: Floats = _AT_K[self.base](ranking.relevance, ranking.relevant, self.k)
+        return at_k
+
+
+def ranking_metrics(names: Sequence[str] | None, k: Sequence[int]) -> tuple[RankingMetric, ...]:
+    """Return the metrics that names stand for.
+
+    Args:
+        names: `"map"` stands for map at each of `k`, `"map@100"`, `"mrr"` for itself; None: all.
+        k: depths.
+
+    Raises:
+        UnknownNameError: a name is none of them.
+    """
+    metrics: dict[str, RankingMetric] = {}
+    for name in _ALL if names is None else names:
+        for metric in _expand(name, k):
+            metrics[metric.name] = metric
+    return tuple(metrics.values())
+
+
+def _expand(name: str, k: Sequence[int]) -> list[RankingMetric]:
+    base, _, depth = name.partition("@")
+    if name in _WHOLE:
+        return [RankingMetric(name, name, None)]
+    if base in (*_AT_K, _KNN) and (name == base or (depth.isdecimal() and int(depth) > 0)):
+        depths = k if name == base else [int(depth)]
+        return [RankingMetric(f"{base}@{each}", base, each) for each in depths]
+    known = [known if known in _WHOLE else f"{known}@k" for known in _ALL]
+    raise unknown_name("metric", name, known)

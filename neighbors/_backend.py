@@ -1,0 +1,85 @@
+"""The seam between the kernels and the library that owns their arrays.
+
+A kernel is written once, in operators that NumPy arrays and torch tensors share; what differs is a
+function of `Backend`, which the modules `_numpy` and `_torch` give. Both do the same IEEE
+operations in the same order, so that a kernel's result is the same to the bit in either.
+"""
+
+import importlib
+import sys
+from typing import Any, Protocol, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = Any
+"""A NumPy array or a torch tensor."""
+
+
+class Backend(Protocol):
+    """What a library of arrays must give; `x` and the results are its own arrays."""
+
+    def block_pairs(self, like: Array) -> int:
+        """Return how many pairs a block of scores should hold to be quick where `like` lives."""
+
+    def available_bytes(self, like: Array) -> int:
+        """Return the free memory where `like` lives."""
+
+    def rows32(self, x: Array) -> Array:
+        """Return `x` as float32, detached, on a device that has float64."""
+
+    def float64(self, x: Array) -> Array:
+        """Return `x` as float64."""
+
+    def int64(self, x: Array) -> Array:
+        """Return `x` as int64."""
+
+    def round32(self, x: Array) -> Array:
+        """Return float64 `x` rounded to float32, to infinity where it is too large."""
+
+    def bits(self, x: Array) -> Array:
+        """Return float32 `x` seen as int32."""
+
+    def from_bits(self, x: Array) -> Array:
+        """Return integers in the range of int32 seen as float32."""
+
+    def sqrt(self, x: Array) -> Array:
+        """Return the square root, rounded correctly."""
+
+    def rint(self, x: Array) -> Array:
+        """Return the nearest whole numbers."""
+
+    def finite_rows(self, x: Array) -> Array:
+        """Return which rows of `x` have no NaN and no infinity."""
+
+    def positions(self, mask: Array) -> tuple[Array, ...]:
+        """Return the positions at which `mask` is true, an array for each axis."""
+
+    def unique_rows(self, x: Array) -> tuple[Array, Array]:
+        """Return the different rows of `x`, and for each row of `x` its position among them."""
+
+    def largest(self, keys: Array, k: int) -> Array:
+        """Return the `k` largest of each row, in descending order."""
+
+    def bincount(self, x: Array, size: int) -> npt.NDArray[np.int64]:
+        """Return how often each of 0 ... `size` - 1 occurs."""
+
+    def concat(self, arrays: list[Array], axis: int) -> Array:
+        """Return the arrays joined along an axis."""
+
+    def array(self, values: npt.NDArray[Any], like: Array) -> Array:
+        """Return NumPy values where `like` lives."""
+
+    def copy(self, x: Array) -> Array:
+        """Return a copy of `x`, detached."""
+
+    def numpy(self, x: Array) -> npt.NDArray[Any]:
+        """Return `x` as a NumPy array."""
+
+
+def backend_of(*arrays: Array) -> Backend:
+    """Return the backend that owns the arrays: torch if any is a tensor, else NumPy."""
+    torch = sys.modules.get("torch")
+    is_torch = torch is not None and any(isinstance(array, torch.Tensor) for array in arrays)
+    name = "_torch" if is_torch else "_numpy"
+    return cast("Backend", importlib.import_module(f"milepost.neighbors.{name}"))

@@ -1,0 +1,89 @@
+"""Score blocks: all pairs of queries and gallery, a piece at a time, within a memory budget."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from milepost.neighbors._backend import Array, Backend, backend_of
+from milepost.neighbors._score import Distance, prepare, score_block
+
+_PAIR_BYTES = 72  # the temporary arrays of `score_block`, a key and its copy
+_NUMBER_BYTES = 40  # float64 copies of a row's numbers
+_ENTRY_BYTES = 40  # a key in the best so far, in the block's best, joined, and sorted
+
+
+class BlockShape(NamedTuple):
+    """How many queries and gallery rows a block compares."""
+
+    queries: int
+    gallery: int
+
+
+class Block(NamedTuple):
+    """The scores, float32 (q, g), of the gallery rows from `start` to `stop`."""
+
+    start: int
+    stop: int
+    scores: Array
+
+
+def memory_budget(max_memory_bytes: int | None, like: Array) -> int:
+    """Return the budget, by default a quarter of what is available where `like` lives."""
+    return max_memory_bytes or backend_of(like).available_bytes(like) // 4
+
+
+def block_shape(
+    queries: Array, gallery: Array, depth: int, max_memory_bytes: int | None, backend: Backend
+) -> BlockShape:
+    """Return the shape of blocks that is quick and stays under the budget.
+
+    Args:
+        queries: shape (Q, d).
+        gallery: shape (G, d).
+        depth: the length of the list that is kept for each query of a block.
+        max_memory_bytes: the budget; None: a quarter of what is available. A block of one pair is
+            made even where the budget is smaller.
+        backend: what owns the arrays.
+    """
+    budget = memory_budget(max_memory_bytes, gallery)
+    pairs = backend.block_pairs(gallery)
+    width = max(1, min(len(gallery), max(4096, 2 * depth)))
+    height = max(1, min(len(queries), max(256, pairs // width)))
+    width = max(1, min(len(gallery), max(width, pairs // height)))
+
+    def fits() -> bool:
+        rows = (width + height) * queries.shape[1] * _NUMBER_BYTES
+        return bool(height * (width * _PAIR_BYTES + depth * _ENTRY_BYTES) + rows <= budget)
+
+    while not fits() and (height > 1 or width > 1):
+        if height >= width or width == 1:
+            height = (height + 1) // 2
+        else:
+            width = (width + 1) // 2
+    return BlockShape(height, width)
+
+
+def spans(total: int, size: int) -> Iterator[slice]:
+    """Yield slices of at most `size` rows that cover `total` rows."""
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
+
+
+def gallery_blocks(
+    queries: Array, gallery: Array, distance: Distance, width: int, backend: Backend, first: int = 0
+) -> Iterator[Block]:
+    """Yield the scores of queries with the gallery, a block of gallery rows at a time.
+
+    Args:
+        queries: float32 rows, one block of them.
+        gallery: float32 rows.
+        distance: what the score is made of.
+        width: gallery rows in a block.
+        backend: what owns the arrays.
+        first: blocks that end at or before this gallery row are left out.
+    """
+    prepared = prepare(queries, distance, backend)
+    for columns in spans(len(gallery), width):
+        if columns.stop > first:
+            block = prepare(gallery[columns], distance, backend)
+            scores = score_block(prepared, block, distance, backend)
+            yield Block(columns.start, columns.stop, scores)

@@ -1,0 +1,93 @@
+"""The backend of NumPy arrays; `Backend` says what each function does."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+Array = npt.NDArray[Any]
+
+
+def block_pairs(like: Array) -> int:
+    return 1 << 20
+
+
+def available_bytes(like: Array) -> int:
+    return int(psutil.virtual_memory().available)
+
+
+def rows32(x: Array) -> Array:
+    x = np.asarray(x)
+    return x if x.dtype == np.float32 else round32(x)
+
+
+def float64(x: Array) -> Array:
+    return x.astype(np.float64)
+
+
+def int64(x: Array) -> Array:
+    return x.astype(np.int64)
+
+
+def round32(x: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32)
+
+
+def bits(x: Array) -> Array:
+    return x.view(np.int32)
+
+
+def from_bits(x: Array) -> Array:
+    return x.astype(np.int32).view(np.float32)
+
+
+def sqrt(x: Array) -> Array:
+    return np.sqrt(x)
+
+
+def rint(x: Array) -> Array:
+    return np.rint(x)
+
+
+def finite_rows(x: Array) -> Array:
+    return np.asarray(np.isfinite(x).all(axis=1))
+
+
+def positions(mask: Array) -> tuple[Array, ...]:
+    return np.nonzero(mask)
+
+
+def unique_rows(x: Array) -> tuple[Array, Array]:
+    x = np.ascontiguousarray(x)
+    blobs = x.view(np.dtype((np.void, x.itemsize * x.shape[1])))[:, 0]
+    _, first, inverse = np.unique(blobs, return_index=True, return_inverse=True)
+    return x[first], inverse
+
+
+def largest(keys: Array, k: int) -> Array:
+    width = keys.shape[1]
+    if k < width:
+        keys = np.partition(keys, width - k, axis=1)[:, width - k :]
+    return np.sort(keys, axis=1)[:, ::-1]
+
+
+def bincount(x: Array, size: int) -> npt.NDArray[np.int64]:
+    return np.bincount(x.reshape(-1), minlength=size)
+
+
+def concat(arrays: list[Array], axis: int) -> Array:
+    return np.concatenate(arrays, axis=axis)
+
+
+def array(values: Array, like: Array) -> Array:
+    return values
+
+
+def copy(x: Array) -> Array:
+    return np.array(x)
+
+
+def numpy(x: Array) -> Array:
+    return np.asarray(x)

@@ -1,0 +1,199 @@
+"""The score of a pair of embeddings: what it is, and how a block of them is computed.
+
+d is the dimension, Q and G are the numbers of queries and of gallery rows. A larger score is
+closer. Embeddings are float32; other types are converted. The score is `float32(s)` with
+
+- dot: s = sum of q_i g_i;
+- cosine: s = sum of u_i v_i, where u = q / |q| and v = g / |g|, rounded to float32; a vector of
+  zeros stays one, so its cosine with anything is 0;
+- l2: s = - sum of (q_i - g_i)^2, minus the squared Euclidean distance.
+
+Every sum is a float64 *tree sum*: the upper half is added to the lower half, elementwise, until
+one number is left, d counted up to a power of two with zeros. It is the same to the bit in NumPy
+and torch, on any device, in any block, with any number of threads. Where |s| is at most 2^-36 of
+what it could be (|q||g|, for the cosine 1) s counts as 0: orthogonal vectors tie.
+
+A block is computed with a float64 matrix product instead. Its distance from the tree sum is
+bounded [Higham, Accuracy and Stability of Numerical Algorithms, 2002, ch. 3] by about
+d 2^-53 |q||g|. Where both ends of that interval round to one float32 this is the score; the few
+other pairs are computed by the tree sum. On a grid coarse enough for float64 to be exact (pixels,
+counts, one-hot vectors) no pair is in doubt.
+"""
+
+import math
+from typing import Literal, TypeAlias, get_args
+
+from milepost.errors import unknown_name
+from milepost.neighbors._backend import Array, Backend, backend_of
+
+Distance: TypeAlias = Literal["cosine", "dot", "l2"]
+
+_ZERO = 2.0**-36
+_UNIT_ROUNDOFF = 2.0**-53
+_CHUNK = 1 << 19  # numbers in a temporary array
+_FLOOD = 4  # doubtful pairs a row at which duplicate rows are looked for
+
+
+def check_distance(distance: str) -> None:
+    """Raise an error that lists the distances there are if this is none of them."""
+    if distance not in get_args(Distance):
+        raise unknown_name("distance", distance, get_args(Distance))
+
+
+def as_rows(x: Array, name: str, backend: Backend) -> Array:
+    """Return embeddings as finite float32 rows, shape (N, d).
+
+    Raises:
+        ValueError: it is not a matrix, or has NaN or infinity as float32.
+    """
+    rows = backend.rows32(x)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        msg = f"`{name}` must have shape (rows, dimension), got {tuple(rows.shape)}"
+        raise ValueError(msg)
+    bad = ~backend.finite_rows(rows)
+    if bool(bad.any()):
+        first = int(backend.positions(bad)[0][0])
+        msg = f"`{name}` must be finite in float32, got NaN or infinity in row {first}"
+        raise ValueError(msg)
+    return rows
+
+
+def as_pair_of_rows(queries: Array, gallery: Array) -> tuple[Array, Array, Backend]:
+    """Return queries and gallery as finite float32 rows of one dimension, and their backend."""
+    backend = backend_of(queries, gallery)
+    queries, gallery = as_rows(queries, "queries", backend), as_rows(gallery, "gallery", backend)
+    if queries.shape[1] != gallery.shape[1]:
+        msg = (
+            "`queries` and `gallery` must have one dimension, "
+            f"got {queries.shape[1]} and {gallery.shape[1]}"
+        )
+        raise ValueError(msg)
+    return queries, gallery, backend
+
+
+def tree_sum(x: Array) -> Array:
+    """Return the tree sum over the last axis of float64 `x`, which is overwritten."""
+    width = x.shape[-1]
+    while width > 1:
+        half = 1 << ((width - 1).bit_length() - 1)
+        x[..., : width - half] += x[..., half:width]
+        width = half
+    return x[..., 0]
+
+
+def unit_rows(x: Array, backend: Backend) -> Array:
+    """Return float32 rows scaled to length 1, rounded to float32; rows of zeros stay."""
+    rows = backend.float64(x)
+    norms = backend.sqrt(tree_sum(rows * rows))
+    norms[norms == 0] = 1.0
+    return backend.round32(rows / norms[:, None])
+
+
+def prepare(x: Array, distance: Distance, backend: Backend) -> Array:
+    """Return the float32 rows that `score_block` compares."""
+    return unit_rows(x, backend) if distance == "cosine" else x
+
+
+def score_block(queries: Array, gallery: Array, distance: Distance, backend: Backend) -> Array:
+    """Return the scores of prepared rows, float32 of shape (Q, G).
+
+    Memory: about 60 bytes a pair, and three float64 copies of the rows.
+    """
+    q, g = backend.float64(queries), backend.float64(gallery)
+    exact = _is_on_coarse_grid(q, g, backend)
+    if distance == "l2":
+        sums, reach = _minus_squared_distances(q, g, exact, backend)
+    else:
+        sums, reach = q @ g.T, 1.0
+        if distance == "dot":
+            reach = _norms(q, backend)[:, None] * _norms(g, backend)[None, :]
+    zero = None if distance == "l2" else reach * _ZERO
+    if exact:
+        return _finish(sums, zero, backend)
+    error = reach * _relative_error(q.shape[1])
+    low = _finish(sums - error, zero, backend)
+    sums += error
+    high = _finish(sums.clip(max=0.0) if distance == "l2" else sums, zero, backend)
+    return _settle(low, low != high, queries, gallery, distance, backend)
+
+
+def _norms(rows: Array, backend: Backend) -> Array:
+    return backend.sqrt(tree_sum(rows * rows))
+
+
+def _relative_error(dimension: int) -> float:
+    """Bound the distance of a product or an expanded square from the tree sum.
+
+    gamma_d for the product in any order, 2 gamma_log2(d) for two tree sums, and 16 roundings for
+    centring, squares, norms and last additions (at most 12 are made). 1.01 covers gamma's divisor,
+    and the length of a unit vector that was rounded.
+    """
+    return (1.01 * (dimension + 2 * math.log2(dimension)) + 16) * _UNIT_ROUNDOFF
+
+
+def _minus_squared_distances(
+    q: Array, g: Array, exact: bool, backend: Backend
+) -> tuple[Array, Array]:
+    """Return -|q - g|^2 expanded around a centre, and (|q| + |g|)^2, which bounds its terms."""
+    if not exact:
+        centre = g.mean(axis=0)
+        q, g = q - centre, g - centre
+    q_squares, g_squares = tree_sum(q * q)[:, None], tree_sum(g * g)[None, :]
+    sums = q @ g.T
+    sums *= 2.0
+    sums -= q_squares
+    sums -= g_squares
+    return sums, (backend.sqrt(q_squares) + backend.sqrt(g_squares)) ** 2
+
+
+def _is_on_coarse_grid(q: Array, g: Array, backend: Backend) -> bool:
+    """Return whether float64 computes all sums exactly, in any order.
+
+    All numbers are multiples of one power of two, at most 2^bits of it: four d products of
+    2 bits bits each fit into 53 bits.
+    """
+    largest = max(float(abs(q).max()), float(abs(g).max()))
+    bits = (51 - math.ceil(math.log2(q.shape[1]))) // 2
+    step = math.ldexp(1.0, math.frexp(largest)[1] - bits)
+    probes = (q[:1], g[:1], q, g)  # one row mostly tells
+    return all(bool((rows / step == backend.rint(rows / step)).all()) for rows in probes)
+
+
+def _finish(sums: Array, zero: Array | float | None, backend: Backend) -> Array:
+    """Return sums as scores: small ones as 0, rounded to float32. It is a monotone function."""
+    if zero is not None:
+        sums = sums * (abs(sums) > zero)
+    return backend.round32(sums) + 0.0  # no negative zero
+
+
+def _settle(
+    scores: Array,
+    doubt: Array,
+    queries: Array,
+    gallery: Array,
+    distance: Distance,
+    backend: Backend,
+) -> Array:
+    """Return scores with those in doubt replaced by the tree sum of their pair."""
+    doubtful = int(doubt.sum())
+    if doubtful > _FLOOD * sum(doubt.shape):
+        unique_q, where_q = backend.unique_rows(queries)
+        unique_g, where_g = backend.unique_rows(gallery)
+        if 2 * len(unique_q) * len(unique_g) <= len(queries) * len(gallery):
+            return score_block(unique_q, unique_g, distance, backend)[where_q][:, where_g]
+    if doubtful:
+        i, j = backend.positions(doubt)
+        step = max(1, _CHUNK // queries.shape[1])
+        for start in range(0, doubtful, step):
+            ij = i[start : start + step], j[start : start + step]
+            scores[ij] = _tree_scores(queries[ij[0]], gallery[ij[1]], distance, backend)
+    return scores
+
+
+def _tree_scores(q: Array, g: Array, distance: Distance, backend: Backend) -> Array:
+    """Return the scores of prepared rows, pair by pair, as they are defined."""
+    q, g = backend.float64(q), backend.float64(g)
+    if distance == "l2":
+        return _finish(-tree_sum((q - g) ** 2), None, backend)
+    zero = _ZERO * (_norms(q, backend) * _norms(g, backend)) if distance == "dot" else _ZERO
+    return _finish(tree_sum(q * g), zero, backend)

@@ -1,0 +1,94 @@
+"""The backend of torch tensors; `Backend` says what each function does."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+
+from milepost.neighbors import _numpy
+
+
+def block_pairs(like: torch.Tensor) -> int:
+    return 1 << 20 if like.device.type == "cpu" else 1 << 24
+
+
+def available_bytes(like: torch.Tensor) -> int:
+    if like.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(like.device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def rows32(x: Any) -> torch.Tensor:
+    tensor = torch.as_tensor(x).detach()
+    device = "cpu" if tensor.device.type == "mps" else tensor.device  # Metal has no float64
+    return tensor.to(device=device, dtype=torch.float32).contiguous()
+
+
+def float64(x: torch.Tensor) -> torch.Tensor:
+    return x.to(torch.float64)
+
+
+def int64(x: torch.Tensor) -> torch.Tensor:
+    return x.to(torch.int64)
+
+
+def round32(x: torch.Tensor) -> torch.Tensor:
+    return x.to(torch.float32)
+
+
+def bits(x: torch.Tensor) -> torch.Tensor:
+    return x.view(torch.int32)
+
+
+def from_bits(x: torch.Tensor) -> torch.Tensor:
+    return x.to(torch.int32).view(torch.float32)
+
+
+def sqrt(x: torch.Tensor) -> torch.Tensor:
+    return x.sqrt()
+
+
+def rint(x: torch.Tensor) -> torch.Tensor:
+    return x.round()
+
+
+def finite_rows(x: torch.Tensor) -> torch.Tensor:
+    return x.isfinite().all(dim=1)
+
+
+def positions(mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return mask.nonzero(as_tuple=True)
+
+
+def unique_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    rows, inverse = torch.unique(x, dim=0, return_inverse=True)
+    return rows, inverse
+
+
+def largest(keys: torch.Tensor, k: int) -> torch.Tensor:
+    if keys.device.type == "cpu":  # where topk of int64 takes ten times as long
+        return torch.from_numpy(_numpy.largest(keys.numpy(), k).copy())
+    return keys.topk(k, dim=1).values
+
+
+def bincount(x: torch.Tensor, size: int) -> npt.NDArray[np.int64]:
+    return _numpy.int64(x.reshape(-1).bincount(minlength=size).cpu().numpy())
+
+
+def concat(arrays: list[torch.Tensor], axis: int) -> torch.Tensor:
+    return torch.cat(arrays, dim=axis)
+
+
+def array(values: npt.NDArray[Any], like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(values, device=like.device)
+
+
+def copy(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().clone()
+
+
+def numpy(x: torch.Tensor) -> npt.NDArray[Any]:
+    x = x.detach().cpu()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
