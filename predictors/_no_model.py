@@ -2,12 +2,13 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, final
 
 import numpy as np
 
 from milepost.predictors._arrays import to_numpy
+from milepost.predictors._options import Inputs, Outputs
 from milepost.predictors._predictor import Predictor
 from milepost.predictors._rng import preserved_rngs
 
@@ -32,9 +33,7 @@ class NoModel(Predictor):
                 stack.enter_context(preserved_torch_rngs())
             yield
 
-    def fetching(
-        self, outputs: Sequence[str] | None, *, inputs: Sequence[str] | None = None
-    ) -> "NoModel":
+    def fetching(self, outputs: Outputs, *, inputs: Inputs = None) -> "NoModel":
         return self
 
     def replicate(self, device: Any = None) -> "NoModel":

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, final
 
 from milepost.predictors._get_predictor import get_predictor, require_torch
@@ -65,9 +65,7 @@ class OfflinePredictor(Predictor):
     def scope(self, *, trace_check: bool = False) -> contextlib.AbstractContextManager[None]:
         return self._predictor.scope(trace_check=trace_check)
 
-    def fetching(
-        self, outputs: Sequence[str] | None, *, inputs: Sequence[str] | None = None
-    ) -> Predictor:
+    def fetching(self, outputs: Outputs, *, inputs: Inputs = None) -> Predictor:
         return self._predictor.fetching(outputs, inputs=inputs)
 
     def replicate(self, device: Any = None) -> Predictor:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", bound=str | int)
 
 Forward: TypeAlias = Callable[[Any, Any], Mapping[str, Any]]
 """A user's own `forward(model, batch)`, which gives named outputs."""
@@ -46,14 +46,14 @@ class Options:
             msg = f"`inputs` is {inputs!r}, but `forward` chooses the inputs itself; give only one"
             raise ValueError(msg)
         return cls(
-            inputs=(inputs,) if isinstance(inputs, str) else _tuple(inputs),
-            outputs=(outputs,) if isinstance(outputs, str | int) else _tuple(outputs),
+            inputs=_tuple(inputs),
+            outputs=_tuple(outputs),
             forward=forward,
             autocast=autocast,
             channels_last=channels_last,
         )
 
-    def fetching(self, outputs: Iterable[str] | None, inputs: Iterable[str] | None) -> "Options":
+    def fetching(self, outputs: Outputs, inputs: Inputs) -> "Options":
         """Return the same options for other outputs, and for other inputs where none were asked."""
         asked = self.inputs is not None or self.forward is not None
         return dataclasses.replace(
@@ -63,5 +63,7 @@ class Options:
         )
 
 
-def _tuple(names: Iterable[T] | None) -> tuple[T, ...] | None:
+def _tuple(names: T | Iterable[T] | None) -> tuple[T, ...] | None:
+    if isinstance(names, str | int):
+        return (names,)
     return None if names is None else tuple(names)

@@ -2,12 +2,13 @@
 
 import abc
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from milepost.predictors._arrays import to_numpy
+from milepost.predictors._options import Inputs, Outputs
 
 
 class Predictor(abc.ABC):
@@ -50,9 +51,7 @@ class Predictor(abc.ABC):
         """
 
     @abc.abstractmethod
-    def fetching(
-        self, outputs: Sequence[str] | None, *, inputs: Sequence[str] | None = None
-    ) -> "Predictor":
+    def fetching(self, outputs: Outputs, *, inputs: Inputs = None) -> "Predictor":
         """Return a predictor on the same weights and in the same scope that gives other outputs.
 
         Args:

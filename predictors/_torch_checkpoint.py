@@ -45,7 +45,9 @@ def _read(checkpoint: Any) -> Mapping[str, Any]:
         checkpoint = _read_file(Path(checkpoint))
     nested = (checkpoint.get(key) for key in _NESTED) if isinstance(checkpoint, Mapping) else ()
     for state in (*nested, checkpoint):
-        if isinstance(state, Mapping) and any(isinstance(x, Tensor) for x in state.values()):
+        if isinstance(state, Mapping) and (
+            not state or any(isinstance(x, Tensor) for x in state.values())
+        ):
             return state
     held = sorted(map(str, checkpoint)) if isinstance(checkpoint, Mapping) else type(checkpoint)
     msg = (

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from milepost.predictors._outputs import named
-from milepost.predictors._torch_wrappers import unwrap
+from milepost.predictors._torch_wrappers import child, unwrap
 
 
 class Inner(NamedTuple):
@@ -35,7 +35,8 @@ def find_inner(module: nn.Module, name: str) -> Inner | None:
 def _descend(module: nn.Module, steps: list[str]) -> nn.Module | None:
     """Return the module at the end of a path, in which wrappers need not be named."""
     for step in steps:
-        found = module._modules.get(step, unwrap(module)._modules.get(step))
+        found = child(module, step)
+        found = child(unwrap(module), step) if found is None else found
         if found is None:
             return None
         module = found

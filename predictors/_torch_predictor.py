@@ -2,14 +2,14 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from milepost.predictors._inputs import Call, parameters_of, plan_call
-from milepost.predictors._options import Options
+from milepost.predictors._options import Inputs, Options, Outputs
 from milepost.predictors._outputs import named, select
 from milepost.predictors._predictor import Predictor
 from milepost.predictors._torch_copy import copy_module
@@ -107,9 +107,7 @@ class TorchPredictor(Predictor):
             self._calls[names] = plan_call(self._parameters, names, self._options.inputs)
         return self._calls[names]
 
-    def fetching(
-        self, outputs: Sequence[str] | None, *, inputs: Sequence[str] | None = None
-    ) -> "TorchPredictor":
+    def fetching(self, outputs: Outputs, *, inputs: Inputs = None) -> "TorchPredictor":
         sibling = copy.copy(self)
         sibling._options = self._options.fetching(outputs, inputs)
         sibling._calls = {}

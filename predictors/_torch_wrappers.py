@@ -13,7 +13,13 @@ def wrapped(module: nn.Module) -> nn.Module | None:
     """Return the module inside a wrapper: DDP, DataParallel, AveragedModel, `torch.compile`."""
     if isinstance(module, _WRAPPERS):
         return module._modules["module"]
-    return module._modules.get("_orig_mod")  # `torch.compile`; its class would import the compiler
+    return child(module, "_orig_mod")  # `torch.compile`; its class would import the compiler
+
+
+def child(module: nn.Module, name: str) -> nn.Module | None:
+    """Return the submodule of that name; None if there is none."""
+    modules = module._modules
+    return modules[name] if name in modules else None  # noqa: SIM401, scripted ones lack `get`
 
 
 def unwrap(module: nn.Module) -> nn.Module:
