@@ -2,12 +2,13 @@
 
 import math
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from milepost import inferencers
@@ -62,6 +63,30 @@ def unseparated(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any
     return {"output": rng.random((size, 1)), "label": np.zeros(size, int)}
 
 
+def embeddings(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    # Small whole numbers: many scores are equal.
+    return {
+        "output": rng.integers(-2, 3, (size, 3)).astype(np.float32) + 0.5,
+        "label": rng.integers(0, 5, size),
+    }
+
+
+def with_gallery(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    in_gallery = np.arange(size) % 3 > 0
+    ids = np.where(in_gallery, np.cumsum(in_gallery), np.cumsum(~in_gallery))
+    roles = np.where(in_gallery, "gallery", "query")
+    return {**embeddings(rng, size), "id": ids.astype("<U4"), "role": roles}
+
+
+def lone_labels(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    return {**embeddings(rng, size), "label": np.array([f"label {at}" for at in range(size)])}
+
+
+def shared(inferencer: PairInferencer) -> PairInferencer:
+    inferencer.shared_ids = True  # as the runner sets it
+    return inferencer
+
+
 CASES = {
     "ScalarStats": Case(lambda: inferencers.ScalarStats("loss"), scalars),
     "ScalarStats of several": Case(
@@ -75,8 +100,25 @@ CASES = {
     "BinaryClassificationStats of one class": Case(
         inferencers.BinaryClassificationStats, unseparated
     ),
+    "Retrieval": Case(inferencers.Retrieval, embeddings),
+    "Retrieval in a gallery": Case(lambda: inferencers.Retrieval(distance="l2"), with_gallery),
+    "Retrieval in a gallery with the queries": Case(
+        lambda: shared(inferencers.Retrieval(average="class")), with_gallery
+    ),
+    "Retrieval of near labels": Case(
+        lambda: inferencers.Retrieval(relevant=lambda q, g: abs(q - g) <= 1, distance="dot"),
+        embeddings,
+    ),
+    "Retrieval of nothing": Case(inferencers.Retrieval, lone_labels),
+    "MatchRate": Case(lambda: inferencers.MatchRate(thresholds=(0.5,)), embeddings),
+    "MatchRate in a gallery": Case(lambda: inferencers.MatchRate(distance="l2"), with_gallery),
+    "MatchRate in a gallery with the queries": Case(
+        lambda: shared(inferencers.MatchRate(distance="dot")), with_gallery
+    ),
+    "MatchRate without genuine pairs": Case(inferencers.MatchRate, lone_labels),
 }
 
+NATIVE = [name for name, case in CASES.items() if case.make().arrays == "native"]
 SINGLE = [name for name, case in CASES.items() if not isinstance(case.make(), PairInferencer)]
 
 
@@ -119,7 +161,7 @@ def run_rounds(workers: Sequence[PairInferencer], block: int) -> None:
         done += 1
 
 
-def run(workers: Sequence[Inferencer], shards: Sequence[Sequence[Rows]], block: int = 10) -> None:
+def run(workers: Sequence[Inferencer], shards: Sequence[Iterable[Rows]], block: int = 10) -> None:
     """Run each worker over its batches and merge, as a runner does."""
     for worker, shard in zip(workers, shards, strict=True):
         worker.reset()
@@ -142,7 +184,8 @@ def evaluate(case: Case, *shards: Sequence[Rows], block: int = 10) -> dict[str, 
 
 
 def same(metrics: Mapping[str, float]) -> Any:
-    return pytest.approx(metrics, rel=1e-6, abs=1e-9, nan_ok=True)
+    """Equal to the bit, NaN to NaN: all of these define their sums in any order."""
+    return pytest.approx(metrics, rel=0, abs=0, nan_ok=True)
 
 
 def test_what_it_fetches_is_told_in_names(case: Case) -> None:
@@ -240,6 +283,27 @@ def test_rows_are_not_changed(case: Case) -> None:
     fresh = case.rows()
     assert rows.keys() == fresh.keys()
     assert all(np.array_equal(rows[name], fresh[name]) for name in rows)
+
+
+def test_rows_may_be_overwritten_after_an_update(case: Case) -> None:
+    rows, worker = case.rows(), case.make()
+
+    def reuse() -> Iterator[Rows]:
+        yield rows
+        for array in rows.values():
+            array[:] = array[0]
+
+    run([worker], [reuse()])
+    assert compute(worker) == same(evaluate(case, [case.rows()]))
+
+
+@pytest.mark.parametrize("case", NATIVE, indirect=True)
+def test_tensors_give_what_arrays_give(case: Case) -> None:
+    rows = case.rows()
+    numbers = {name for name in case.make().fetches if rows[name].dtype.kind != "U"}
+    tensors = {name: torch.as_tensor(rows[name]) for name in numbers}
+    shards = [[batch] for batch in batches({**rows, **tensors}, 20)]
+    assert evaluate(case, *shards) == same(evaluate(case, [rows]))
 
 
 def test_evidence_is_tables_by_name(case: Case) -> None:
