@@ -22,6 +22,10 @@ class Trainer(Protocol):
         """The model in training, as the user gave it."""
 
     @property
+    def ema(self) -> Any:
+        """A module that holds averaged weights; None if there is none."""
+
+    @property
     def monitors(self) -> Monitors:
         """Where records go; `get_latest` and `get_history` of a metric work on every rank."""
 

@@ -75,7 +75,17 @@ class PairInferencer(Inferencer):
     `end_round`, and merges totals again. Totals belong to a phase: `start_round` keeps what it
     needs of those of the phase before and starts new ones, so that a merge never adds a total
     twice.
+
+    Attributes:
+        shared_ids: whether a query and a gallery row with the same id are the same item; the
+            runner sets it before a run.
+        max_memory_bytes: what the comparison may use; None: a quarter of what is free. The runner
+            sets it before a run.
     """
+
+    roles = ("query", "gallery")
+    shared_ids: bool = False
+    max_memory_bytes: int | None = None
 
     @property
     @abc.abstractmethod

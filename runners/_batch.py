@@ -64,8 +64,9 @@ def name_fields(
             if name not in raw:
                 raise unknown_name("field", name, raw)
         return raw, None
-    elements = raw if isinstance(raw, tuple | list) else (raw,)
-    names = getattr(raw, "_fields", DEFAULT_FIELDS[: len(elements)]) if fields is None else fields
+    elements: Sequence[Any] = raw if isinstance(raw, tuple | list) else (raw,)
+    default: Sequence[str] = getattr(raw, "_fields", DEFAULT_FIELDS[: len(elements)])
+    names = default if fields is None else fields
     if len(names) != len(elements):
         msg = (
             f"`fields` must name the {len(elements)} elements of a batch, got {tuple(names)}; "

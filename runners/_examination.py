@@ -22,9 +22,6 @@ from milepost.runners._rounds import merge, scan
 from milepost.runners._stages import Stages
 from milepost.runners._together import together
 
-MakePredictor = Callable[[Sequence[str] | None, Sequence[str] | None], Predictor]
-"""Gives the predictor for the given inputs and outputs; None leaves the choice to the model."""
-
 
 class Result(NamedTuple):
     """What one evaluation gave.
@@ -60,7 +57,7 @@ class Examination:
         self,
         feed: Feed,
         inferencers: Sequence[Inferencer],
-        make_predictor: MakePredictor,
+        make_predictor: Callable[[], Predictor],
         world: World,
         *,
         devices: Sequence[Any] = (),
@@ -97,7 +94,7 @@ class Examination:
 
     def _run(self) -> Result:
         together(self._world, self._reset)
-        predictor = self._make_predictor(None, None)
+        predictor = self._make_predictor()
         with predictor.scope(trace_check=self._trace_check):
             draws = together(self._world, self._feed.draw)
             coverage = Coverage(self._feed.declared())
@@ -161,7 +158,7 @@ class Examination:
         """Return what runs the batches, one for each device, given the names in the first batch."""
         fetches = Fetches(self._inferencers)
         outputs = fetches.outputs(first.fields)
-        chosen = self._make_predictor(first.inputs, outputs or None)
+        chosen = predictor.fetching(outputs or None, inputs=first.inputs)
         replicas = [chosen.replicate(device) for device in self._devices] or [chosen]
         return [Forward(replica, fetches) for replica in replicas]
 

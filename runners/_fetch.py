@@ -57,7 +57,7 @@ class Fetches:
                 raise ValueError(msg)
             found = batch.fields if in_batch else outputs
             if key not in found:
-                raise unknown_name("field or output", name, {*batch.fields, *own_outputs})
+                raise unknown_name("field or output", key, {*batch.fields, *own_outputs})
             arrays[name] = found[key]
         return Fetched(batch, arrays)
 

@@ -10,13 +10,13 @@ from milepost.callbacks import (
     Callback,
     Moment,
     Record,
+    Scheduled,
     Solo,
     Timer,
     Trainer,
     World,
     current_world,
 )
-from milepost.callbacks._schedule import Scheduled
 from milepost.inferencers import Inferencer
 from milepost.predictors import get_predictor
 from milepost.runners._arguments import (
@@ -128,10 +128,9 @@ class InferenceRunner(Callback):
         loading = Loading(batch_size, num_workers, timeout_s)
         self._feed = Feed(data, fields=fields, size=size, loading=loading)
         self._feed.declared()
-        self._inputs = inputs
-        self._weights = weights
         self._predictor = partial(
             get_predictor,
+            inputs=inputs,
             forward=forward,
             weights=weights,
             autocast=autocast,
@@ -213,10 +212,8 @@ class InferenceRunner(Callback):
         return metrics
 
     def _examine(self, trainer: Trainer) -> Result:
-        def make_predictor(inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Any:
-            return self._predictor(trainer.model, self._inputs or inputs, outputs, ema=trainer.ema)
-
         world = Solo() if self._placement == "local" else trainer.world
+        make_predictor = partial(self._predictor, trainer.model, ema=trainer.ema)
         return self._examination(make_predictor, world, title=self.name).run()
 
     def _survive(self, error: Exception, trainer: Trainer) -> None:

@@ -1,7 +1,6 @@
 """Where rows come from: each kind of data behind one interface."""
 
 import abc
-import inspect
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -114,36 +113,25 @@ class Batches(Source):
 
     def __init__(self, batches: Iterable[Any]) -> None:
         self._batches = batches
-        self._spent = False
 
     @property
     def size(self) -> int | None:
         return None
 
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
-        return self._read(self._start(), world)
-
-    def _start(self) -> Iterator[Any]:
-        iterator = iter(self._batches)
-        closed = (
-            inspect.isgenerator(iterator)
-            and inspect.getgeneratorstate(iterator) == inspect.GEN_CLOSED
-        )
-        if iterator is self._batches:
-            if self._spent or closed:
-                msg = (
-                    f"the source {self._batches!r} is exhausted: it can be read once only; pass "
-                    "something that can be read again, such as a list or an object with __iter__"
-                )
-                raise EvaluationError(msg)
-            self._spent = True
-        return iterator
+        return self._read(iter(self._batches), world)
 
     def _read(self, iterator: Iterator[Any], world: World) -> RawBatches:
         given = 0
         for raw in iterator:
             yield RawBatch(raw, mine=given % world.size == world.rank)
             given += 1
+        if iterator is self._batches and not given:
+            msg = (
+                f"the source {self._batches!r} is exhausted: it can be read once only; pass "
+                "something that can be read again, such as a list or an object with __iter__"
+            )
+            raise EvaluationError(msg)
         declared = len(self._batches) if isinstance(self._batches, Sized) else given
         if declared != given:
             msg = f"the source declares {declared} batches (its length), but gave {given}"

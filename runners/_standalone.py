@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from milepost.callbacks import Record, World
-from milepost.callbacks.monitors._monitors import Monitors
+from milepost.callbacks.monitors import Monitors
 from milepost.predictors import Predictor, get_predictor
 
 

@@ -1,10 +1,9 @@
 """What the ranks do in step: each works, then all know what each gave, or that it failed."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from milepost.callbacks import World
-from milepost.errors import RankError
 
 T = TypeVar("T")
 
@@ -15,22 +14,14 @@ def together(world: World, work: Callable[[], T]) -> list[T]:
     No rank waits for one that failed: the one that failed raises its own error, all others a
     `RankError` that names it.
     """
-    if world.size == 1:
-        return [work()]
     value: T | None = None
     failure: Exception | None = None
     try:
         value = work()
-    except Exception as error:  # raised again below, when all ranks know
+    except Exception as error:  # raised again at once, when all ranks know
         failure = error
-    outcomes = world.gather((value, None if failure is None else describe(failure)))
-    if failure is not None:
-        raise failure
-    for rank, (_, message) in enumerate(outcomes):
-        if message is not None:
-            msg = f"rank {rank} failed: {message}"
-            raise RankError(msg)
-    return [given for given, _ in outcomes]  # type: ignore[misc]  # no failure: each holds a value
+    world.raise_together(failure)
+    return world.gather(cast(T, value))  # it is there: nothing failed
 
 
 def describe(error: BaseException) -> str:

@@ -69,7 +69,7 @@ class Samples(Source):
         self._dataset = dataset
         self._loader = loader
         self._loading = loading
-        self._sampler = _inner_sampler(loader)
+        self._sampler: Any = _inner_sampler(loader)
         if getattr(self._sampler, "replacement", False):
             msg = (
                 f"`data` must give each sample once, got a {type(self._sampler).__name__} that "
@@ -88,12 +88,18 @@ class Samples(Source):
             return sampler.num_samples == len(self._dataset)
         return isinstance(sampler, SequentialSampler) or hasattr(sampler, "num_replicas")
 
+    @property
+    def _own_batches(self) -> bool:
+        """Whether a batch sampler decides what makes a batch."""
+        return self._sampler is self._loader.batch_sampler
+
     def draw(self) -> Plan | None:
         if self._takes_all:
             return None
-        if self._sampler is self._loader.batch_sampler:
-            return [np.asarray(batch, dtype=np.int64) for batch in self._sampler]
-        return [np.sort(np.asarray(list(self._sampler), dtype=np.int64))]
+        drawn: list[Any] = list(self._sampler)
+        if self._own_batches:
+            return [np.asarray(batch, dtype=np.int64) for batch in drawn]
+        return [np.sort(np.asarray(drawn, dtype=np.int64))]
 
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
         plan = self._plan(world, draws)
@@ -103,7 +109,7 @@ class Samples(Source):
         own, one_set = draws[world.rank], True
         if own is not None:
             one_set = _is_one_set([_join(plan or []) for plan in draws], world.rank)
-            if self._sampler is self._loader.batch_sampler:
+            if self._own_batches:
                 return (draws[0] or [])[world.rank :: world.size] if one_set else own
         positions = np.arange(len(self._dataset)) if own is None else _join(own)
         if one_set:
@@ -219,4 +225,6 @@ def _until_stalled(iterator: Iterator[Any]) -> Iterator[Any]:
     finally:
         for worker in getattr(iterator, "_workers", ()):
             worker.terminate()  # at once: a stalled one would be waited for
-        del iterator
+        shut_down = getattr(iterator, "_shutdown_workers", None)
+        if shut_down is not None:  # not left to `__del__`: an error's traceback holds the iterator
+            shut_down()

@@ -1,0 +1,184 @@
+"""What every rank of `test_ranks` runs; `python -m torch.distributed.run ... ranks_script.py OUT`."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
+
+from milepost.errors import CoverageError, EvaluationError, RankError
+from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval
+from milepost.runners import InferenceRunner, evaluate
+
+wrong = torch.tensor([0.0] * 8 + [1.0, 1.0])
+WRONG = TensorDataset(wrong)
+
+generator = torch.Generator().manual_seed(0)
+embeddings = torch.randint(-2, 3, (23, 4), generator=generator).float()
+labels = torch.randint(0, 4, (23,), generator=generator)
+EMBEDDED = TensorDataset(embeddings, labels)
+NAMES = [f"item-{i * 7 % 23:02d}" for i in range(23)]
+
+
+class Same(nn.Module):
+    """Gives its input: a model that is exact in every batch size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input * self.scale
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(wrong[:, None])
+
+
+def wrongs() -> list[Inferencer]:
+    return [ClassificationError(wrong="output")]
+
+
+def pairs() -> list[Inferencer]:
+    return [
+        Retrieval(k=(1, 3, 23), distance="l2"),
+        Retrieval(average="class", name="by_class"),
+        MatchRate(thresholds=(0.5,), far=(1e-1,)),
+    ]
+
+
+def first(count: int) -> TensorDataset:
+    return TensorDataset(embeddings[:count], labels[:count])
+
+
+def padded(dataset: TensorDataset) -> DataLoader[Any]:
+    rank, size = rank_and_size()
+    sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=size, rank=rank)
+    return DataLoader(dataset, batch_size=4, sampler=sampler)
+
+
+def rank_and_size() -> tuple[int, int]:
+    if not distributed.is_initialized():
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+CASES: dict[str, Callable[[], tuple[Any, list[Inferencer], dict[str, Any]]]] = {
+    "wrong: dataset": lambda: (WRONG, wrongs(), {"batch_size": 4}),
+    "wrong: padded loader": lambda: (padded(WRONG), wrongs(), {}),
+    "wrong: list of batches": lambda: ([wrong[:4], wrong[4:8], wrong[8:]], wrongs(), {}),
+    "wrong: one-shot": lambda: ((wrong[i : i + 4] for i in range(0, 10, 4)), wrongs(), {}),
+    "wrong: stream with workers": lambda: (
+        DataLoader(Stream(), batch_size=4, num_workers=2),
+        wrongs(),
+        {},
+    ),
+    "wrong: columns on two replicas": lambda: (
+        {"input": wrong.numpy()},
+        wrongs(),
+        {"batch_size": 1, "placement": ["cpu", "cpu"]},
+    ),
+    "pairs: uneven": lambda: (EMBEDDED, pairs(), {"batch_size": 5}),
+    "pairs: padded loader": lambda: (padded(EMBEDDED), pairs(), {}),
+    "pairs: an empty shard": lambda: (first(2), pairs(), {}),
+    "pairs: little memory": lambda: (EMBEDDED, pairs(), {"max_memory_bytes": 4096}),
+    "pairs: gallery": lambda: (
+        {"query": first(5), "gallery": EMBEDDED},
+        pairs(),
+        {"shared_ids": True, "prefetch": 0},
+    ),
+    "pairs: ids by name": lambda: (
+        {"input": embeddings.numpy(), "label": labels.numpy(), "id": NAMES},
+        pairs(),
+        {"batch_size": 3, "inputs": ("input",)},
+    ),
+}
+
+
+def results() -> dict[str, Any]:
+    given = {}
+    for name, case in CASES.items():
+        data, inferencers, options = case()
+        given[name] = evaluate(Same(), data, inferencers, **options)
+    return given
+
+
+def failures() -> dict[str, str]:
+    """Return what is raised on this rank in runs that fail on one rank, or on all."""
+    rank, _ = rank_and_size()
+
+    def on_rank_1(model: nn.Module, batch: Any) -> dict[str, Any]:
+        if rank == 1:
+            msg = "broken here"
+            raise OSError(msg)
+        return {"output": batch["input"]}
+
+    class Unreadable(TensorDataset):
+        def __getitem__(self, index: int) -> Any:
+            if index == 9:
+                msg = "row 9 is damaged"
+                raise OSError(msg)
+            return super().__getitem__(index)
+
+    class ScanFails(Retrieval):  # type: ignore[misc]  # final, but for a failure
+        def scan(self, part: Any, round: int) -> None:
+            if rank == 1:
+                msg = "no scan"
+                raise OSError(msg)
+            super().scan(part, round)
+
+    given = {}
+    runs: dict[str, Callable[[], Any]] = {
+        "forward": lambda: evaluate(Same(), WRONG, wrongs(), forward=on_rank_1),
+        "source": lambda: evaluate(Same(), Unreadable(wrong), wrongs(), batch_size=2),
+        "scan": lambda: evaluate(Same(), EMBEDDED, [ScanFails()]),
+        "size": lambda: evaluate(Same(), [wrong], wrongs(), size=12),
+    }
+    for name, run in runs.items():
+        try:
+            run()
+        except (OSError, RankError, CoverageError, EvaluationError) as error:
+            given[name] = f"{type(error).__name__}: {error}"
+    return given
+
+
+def alone() -> Any:
+    """Return what the chief gets alone, with a wrapped model, while the others wait."""
+    model = DistributedDataParallel(Same())
+    rank, _ = rank_and_size()
+    metrics = evaluate(model, WRONG, wrongs(), placement="local") if rank == 0 else None
+    distributed.barrier()
+    return metrics
+
+
+def by_time() -> list[int]:
+    """Return the steps at which a runner ran that is due by a function of rank and step."""
+    rank, _ = rank_and_size()
+    runner = InferenceRunner(WRONG, wrongs(), every=lambda moment: moment.step == 2 + rank)
+    model = Same()
+    return [step for step in range(1, 6) if runner.maybe_run(model, step=step) is not None]
+
+
+def main(out: Path) -> None:
+    distributed.init_process_group("gloo")
+    rank, _ = rank_and_size()
+    report = {
+        "results": results(),
+        "failures": failures(),
+        "alone": alone(),
+        "by_time": by_time(),
+        "threads": float(np.float64(0)),
+    }
+    (out / f"{rank}.json").write_text(json.dumps(report))
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

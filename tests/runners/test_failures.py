@@ -1,0 +1,375 @@
+"""Bad input gives a clear error, logs nothing partial, and leaves the training intact."""
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from milepost.callbacks import Record
+from milepost.errors import (
+    CoverageError,
+    EvaluationError,
+    NonFiniteError,
+    StalledError,
+    UnknownNameError,
+)
+from milepost.inferencers import ClassificationError, Inferencer, Retrieval, ScalarStats
+from milepost.runners import InferenceRunner, evaluate
+
+ones = torch.ones(6, 2)
+
+
+class Recording:
+    """A trainer that keeps what is published."""
+
+    def __init__(self, model: Any) -> None:
+        from milepost.runners._standalone import Standalone
+
+        self.records: list[Record] = []
+        self._standalone = Standalone(model, _solo(), step=7)
+
+    def publish(self, record: Record, weights: Callable[[], Any]) -> None:
+        self.records.append(record)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._standalone, name)
+
+
+def _solo() -> Any:
+    from milepost.callbacks import Solo
+
+    return Solo()
+
+
+class Items(Dataset[Any]):
+    """Six samples; `at` decides what happens at one of them."""
+
+    def __init__(self, at: Callable[[int], None] = lambda index: None) -> None:
+        self.at = at
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Any:
+        self.at(index)
+        return ones[index], 0
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout())
+
+
+def scores() -> list[Inferencer]:
+    return [ScalarStats("score")]
+
+
+def score(model: nn.Module, batch: Any) -> dict[str, Any]:
+    return {"score": model(batch["input"])[:, 0]}
+
+
+def run_to_its_error(data: Any, inferencers: Any = None, **options: Any) -> Exception:
+    """Return the error of a run, after checking that it left no trace and one failure record."""
+    examined = model()
+    before = {name: value.clone() for name, value in examined.state_dict().items()}
+    flags = [part.training for part in examined.modules()]
+    random = torch.get_rng_state()
+    children, threads = set(psutil.Process().children()), threading.active_count()
+    options.setdefault("forward", score)
+    runner = InferenceRunner(data, inferencers or scores(), **options)
+    trainer = Recording(examined)
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - the caller looks at it
+        runner.run(trainer)  # type: ignore[arg-type]  # acts as one
+    assert [record.scalars for record in trainer.records] == [{}]
+    assert str(raised.value) in str(trainer.records[0].error)
+    assert trainer.records[0].step == 7
+    assert all(torch.equal(value, before[name]) for name, value in examined.state_dict().items())
+    assert [part.training for part in examined.modules()] == flags
+    assert torch.equal(torch.get_rng_state(), random)
+    assert set(psutil.Process().children()) == children
+    if "timeout_s" not in options:
+        assert threading.active_count() == threads
+    return raised.value
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("replicas", [0, 2])
+def test_an_error_of_the_source_surfaces_as_it_is(prefetch: int, replicas: int) -> None:
+    def at(index: int) -> None:
+        if index == 4:
+            msg = "sample 4 is damaged"
+            raise OSError(msg)
+
+    placement = ["cpu"] * replicas or None
+    error = run_to_its_error(Items(at), prefetch=prefetch, batch_size=2, placement=placement)
+    assert type(error) is OSError
+    assert str(error) == "sample 4 is damaged"
+
+
+@pytest.mark.parametrize("placement", [None, ["cpu", "cpu"]])
+def test_an_error_of_the_model_surfaces_as_it_is(placement: Any) -> None:
+    def broken(model: nn.Module, batch: Any) -> dict[str, Any]:
+        model.train()
+        msg = "no such layer"
+        raise KeyError(msg)
+
+    error = run_to_its_error([ones] * 4, forward=broken, placement=placement)
+    assert type(error) is KeyError
+
+
+@pytest.mark.parametrize(("declared", "given"), [(5, 3), (2, 3)])
+def test_a_declared_size_that_is_not_met_names_both_counts(declared: int, given: int) -> None:
+    error = run_to_its_error([ones[:1]] * given, size=declared)
+    assert isinstance(error, CoverageError)
+    assert str(declared) in str(error)
+    assert str(given) in str(error)
+
+
+def test_ids_that_repeat_are_an_error_with_their_counts() -> None:
+    batches = [{"input": ones[:3], "id": [1, 2, 2]}]
+    error = run_to_its_error(batches, size=3)
+    assert str(error) == (
+        "the source of role 'query' declares 3 samples, but 3 were seen (duplicated: 1, such as "
+        "id 2, missing: 1)"
+    )
+
+
+def test_an_exhausted_one_shot_source_is_an_error() -> None:
+    source = iter([ones])
+    evaluate(model(), source, scores(), forward=score)
+    error = run_to_its_error(source)
+    assert isinstance(error, EvaluationError)
+    assert "is exhausted: it can be read once only" in str(error)
+
+
+def test_the_second_run_of_a_one_shot_source_is_an_error() -> None:
+    runner = InferenceRunner(iter([ones]), scores(), forward=score)
+    assert runner.maybe_run(model(), epoch=1)
+    with pytest.raises(EvaluationError, match="is exhausted"):
+        runner.maybe_run(model(), epoch=2)
+
+
+@pytest.mark.parametrize("data", [[], {"input": np.zeros((0, 2))}])
+def test_an_empty_source_gives_a_warning_and_no_metric(data: Any) -> None:
+    message = "^validation: the source of role 'query' is empty; nothing is logged$"
+    with pytest.warns(RuntimeWarning, match=message):
+        assert evaluate(model(), data, scores(), forward=score) == {}
+
+
+def test_an_empty_gallery_gives_a_warning_and_no_metric() -> None:
+    with pytest.warns(RuntimeWarning, match="role 'gallery' is empty"):
+        assert evaluate(model(), {"query": [(ones, ones)], "gallery": []}, [Retrieval()]) == {}
+
+
+def test_a_worker_that_dies_is_an_error() -> None:
+    def at(index: int) -> None:
+        if index == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    error = run_to_its_error(Items(at), num_workers=1, batch_size=2)
+    assert "worker" in str(error)
+
+
+def test_a_worker_that_stalls_ends_the_run_and_leaves_no_process() -> None:
+    def at(index: int) -> None:
+        if index == 4:
+            time.sleep(600)
+
+    error = run_to_its_error(Items(at), num_workers=1, batch_size=2, timeout_s=1)
+    assert isinstance(error, StalledError)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_source_that_stalls_ends_the_run_and_its_thread_is_named(prefetch: int) -> None:
+    released = threading.Event()
+
+    def at(index: int) -> None:
+        if index == 4:
+            released.wait()
+
+    error = run_to_its_error(Items(at), batch_size=2, timeout_s=0.1, prefetch=prefetch)
+    assert str(error) == "the source gave nothing for 0.1 s (`timeout_s`)"
+    assert error.__notes__ == ["the thread 'milepost-prefetch' hangs and was abandoned"]
+    released.set()
+
+
+def test_embeddings_that_are_not_finite_are_an_error_naming_the_first_ids() -> None:
+    embeddings = ones.clone()
+    embeddings[3, 1] = torch.nan
+    error = run_to_its_error(
+        [{"output": embeddings, "label": np.arange(6)}],
+        [Retrieval()],
+        forward=lambda model, batch: {},
+    )
+    assert isinstance(error, NonFiniteError)
+    assert "3" in str(error)
+
+
+def test_an_unknown_fetch_is_an_error_naming_the_nearest() -> None:
+    error = run_to_its_error([ones], [ScalarStats("scorre")])
+    assert isinstance(error, UnknownNameError)
+    assert "'scorre'" in str(error)
+    assert "did you mean 'score'" in str(error)
+
+
+def test_an_unknown_field_is_an_error_naming_the_nearest() -> None:
+    error = run_to_its_error([ones], [ScalarStats("batch.inputt")])
+    assert "unknown field or output 'inputt'; did you mean 'input'?" in str(error)
+
+
+def test_a_name_in_both_batch_and_model_is_an_error_that_says_how_to_choose() -> None:
+    error = run_to_its_error([{"input": ones, "score": np.zeros(6)}])
+    assert str(error) == (
+        "'score' is both a field of the batch and an output of the model; fetch 'batch.score' or "
+        "'model.score'"
+    )
+
+
+def test_a_fetched_array_without_a_row_for_each_sample_is_an_error() -> None:
+    error = run_to_its_error([ones], forward=lambda model, batch: {"score": torch.ones(5)})
+    assert str(error) == (
+        "the fetched array 'score' must have one row for each of the 6 samples of its batch, got "
+        "shape (5,)"
+    )
+
+
+class Fixed(Inferencer):
+    """Computes what it is told."""
+
+    name = "fixed"
+    fetches = ("input",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def reset(self) -> None: ...
+
+    def update(self, rows: Any) -> None:
+        if isinstance(self.value, Exception):
+            raise self.value
+
+    def state(self) -> Any:
+        return {}
+
+    def merge(self, states: Any) -> None: ...
+
+    def compute(self) -> Any:
+        return self.value
+
+
+def test_an_inferencer_that_raises_ends_the_evaluation() -> None:
+    error = run_to_its_error([ones], [Fixed(ZeroDivisionError("by zero"))])
+    assert type(error) is ZeroDivisionError
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), "high", None, [1.0]])
+def test_a_value_that_is_no_scalar_gives_one_warning_and_the_others_are_logged(value: Any) -> None:
+    kind = type(value).__name__
+    message = f"inferencer 'fixed' computed a {kind} for 'bad'; only scalars are logged"
+    with pytest.warns(RuntimeWarning, match=f"^{re.escape(message)}$") as caught:
+        metrics = evaluate(None, {"input": ones}, [Fixed({"bad": value, "good": 1})])
+    assert metrics == {"validation/good": 1.0}
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), "high"])
+def test_a_result_that_is_no_mapping_gives_one_warning(value: Any) -> None:
+    with pytest.warns(RuntimeWarning, match="not a mapping of scalars$"):
+        metrics = evaluate(None, {"input": ones}, [Fixed(value), ScalarStats("input[0]")][:1])
+    assert metrics == {}
+
+
+def test_nothing_computed_is_nothing_logged() -> None:
+    assert evaluate(None, {"input": ones}, [Fixed(None)]) == {}
+
+
+@pytest.mark.parametrize("value", [True, np.float32(1), torch.tensor(1.0), np.array(1)])
+def test_every_kind_of_scalar_is_logged(value: Any) -> None:
+    assert evaluate(None, {"input": ones}, [Fixed({"x": value})]) == {"validation/x": 1.0}
+
+
+def failing() -> Iterator[Any]:
+    msg = "gone"
+    raise OSError(msg)
+    yield
+
+
+def test_warn_lets_the_training_go_on() -> None:
+    data = Items()
+    runner = InferenceRunner(data, [Fixed(ValueError("bad"))], on_error="warn")
+    for epoch in (1, 2):
+        with pytest.warns(
+            RuntimeWarning, match="^validation failed at step 0, the training goes on"
+        ):
+            assert runner.maybe_run(model(), epoch=epoch) is None
+
+
+def test_disable_runs_never_again_also_after_a_resume() -> None:
+    runner = InferenceRunner(Items(), [Fixed(ValueError("bad"))], on_error="disable")
+    with pytest.warns(RuntimeWarning, match="it will not run again: ValueError: bad$"):
+        assert runner.maybe_run(model(), epoch=1) is None
+    assert runner.maybe_run(model(), epoch=2) is None
+    resumed = InferenceRunner(Items(), [Fixed({"x": 1})], on_error="disable")
+    resumed.load_state_dict(runner.state_dict())
+    assert resumed.maybe_run(model(), epoch=3) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"on_error": "ignore"},
+            "`on_error` must be one of 'raise', 'warn', 'disable', got 'ignore'",
+        ),
+        ({"weights": "best"}, "`weights` must be one of 'live', 'ema', 'snapshot', got 'best'"),
+        ({"prefetch": -1}, "`prefetch` must be at least 0, got -1"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
+        ({"timeout_s": 0.0}, "`timeout_s` must be above 0, got 0.0"),
+        ({"inferencers": []}, "`inferencers` must be a list of at least one Inferencer, got []"),
+        ({"placement": "cpu"}, '`placement` must be None, "local" or a sequence of devices'),
+        ({"data": {}}, "`data` must hold at least one role, got an empty mapping"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_at_once(options: dict[str, Any], message: str) -> None:
+    arguments = {"data": [ones], "inferencers": scores(), **options}
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        InferenceRunner(**arguments)
+
+
+def test_a_clock_that_is_not_given_is_an_error() -> None:
+    runner = InferenceRunner([ones], scores(), every="10 steps", forward=score)
+    with pytest.raises(ValueError, match="step"):
+        runner.maybe_run(model(), epoch=1)
+
+
+def test_an_interrupt_is_not_swallowed() -> None:
+    def interrupted(model: nn.Module, batch: Any) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    runner = InferenceRunner([ones], scores(), forward=interrupted, on_error="disable")
+    examined = model()
+    with pytest.raises(KeyboardInterrupt):
+        runner.maybe_run(examined, epoch=1)
+    assert examined.training
+
+
+def test_a_wrong_vector_is_checked() -> None:
+    with pytest.raises(ValueError, match="wrong"):
+        evaluate(None, {"wrong": np.array([0.5, 2.0])}, [ClassificationError(wrong="wrong")])
+
+
+def test_loaders_keep_their_workers_to_themselves() -> None:
+    loader = DataLoader(Items(), batch_size=2, num_workers=2, persistent_workers=True)
+    before = set(psutil.Process().children())
+    evaluate(model(), loader, scores(), forward=score)
+    assert set(psutil.Process().children()) == before
