@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import is_autocast_available
 
 from milepost import errors
 from milepost.predictors._phase import inference_phase
@@ -117,7 +118,9 @@ class _Values:
 
 
 def _dense_parts(tensor: Tensor) -> list[Tensor]:
-    """Return the dense tensors that share a tensor's memory."""
+    """Return the dense tensors that share a tensor's memory; none where there are no values."""
+    if tensor.is_meta:
+        return []
     if tensor.layout == torch.strided:
         return [tensor]
     if tensor.layout == torch.sparse_coo:
@@ -144,7 +147,7 @@ def _autocast(
 ) -> contextlib.AbstractContextManager[Any]:
     if dtype is not None:  # uncached: a cast made here has no history, and training would find it
         return torch.autocast(device_type, dtype, cache_enabled=False)
-    if torch.is_autocast_enabled(device_type):
+    if is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return contextlib.nullcontext()
 
