@@ -1,0 +1,75 @@
+"""The command line: `milepost COMMAND ...`.
+
+A command first prepares: whatever a configuration can have wrong shows then, as one line and exit
+code 2. Then it runs, and an error is an error of the training, with its traceback.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from milepost import errors
+
+_OVERRIDES = """
+Any key of the configuration can be set after it: `--epochs 3`, `--model.dimension=32`,
+`--runners.validation.every "500 steps"`. Classes are looked up in the current folder too.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, or 2 for a configuration that is wrong."""
+    options, rest = _parser().parse_known_args(argv)
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, for the user's own classes
+    try:
+        run = _prepare(options, rest)
+    except (errors.MilepostError, ImportError, OSError, TypeError, ValueError) as error:
+        if options.debug:
+            raise
+        print(f"milepost {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return run()
+
+
+def _prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[], int]:
+    try:
+        from milepost import _torch_commands as commands
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise errors.missing_extra("torch", "torch") from error
+    config = options.config
+    if options.command == "eval":
+        checkpoint, as_json = options.checkpoint, options.json
+        return commands.prepare_eval(config, overrides, checkpoint=checkpoint, as_json=as_json)
+    if options.print_config:
+        return commands.prepare_print(config, overrides)
+    return commands.prepare_run(config, overrides)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("milepost", description="Examine a model as it is trained.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, purpose: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=purpose, description=purpose, epilog=_OVERRIDES, allow_abbrev=False
+        )
+        command.add_argument("config", metavar="CONFIG", type=Path, help="a recipe, in YAML")
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return command
+
+    run = add("run", "train the recipe's model with its runners attached")
+    run.add_argument("--print_config", action="store_true", help="print the recipe and exit")
+    evaluation = add("eval", "examine a checkpoint with the recipe's runners, once")
+    evaluation.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
+    evaluation.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from milepost import __version__
+
+        parser.exit(message=f"milepost {__version__}\n")
