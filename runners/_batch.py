@@ -80,7 +80,7 @@ def row_count(value: Any) -> int | None:
     """Return the length of an array's or a list's first axis; None for what has no rows."""
     if isinstance(value, list | tuple):
         return len(value)
-    shape = getattr(value, "shape", ())
+    shape: Sequence[int] = getattr(value, "shape", ())
     return int(shape[0]) if len(shape) else None
 
 

@@ -93,9 +93,11 @@ class Examination:
         return results[0]
 
     def _run(self) -> Result:
-        together(self._world, self._reset)
-        predictor = self._make_predictor()
+        predictors: list[Predictor] = []
+        together(self._world, lambda: predictors.append(self._make_predictor()))
+        predictor = predictors[0]
         with predictor.scope(trace_check=self._trace_check):
+            together(self._world, self._reset)
             draws = together(self._world, self._feed.draw)
             coverage = Coverage(self._feed.declared())
             seen = coverage.check(

@@ -1,5 +1,6 @@
 """From what inferencers compute to scalars under names that never collide."""
 
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,10 @@ from milepost.inferencers import Inferencer
 
 def unique_names(inferencers: Sequence[Inferencer]) -> tuple[str, ...]:
     """Return a name for each inferencer; a second `retrieval` becomes `retrieval_2`."""
-    seen: Counter[str] = Counter()
-    names = []
-    for inferencer in inferencers:
-        seen[inferencer.name] += 1
-        count = seen[inferencer.name]
-        names.append(inferencer.name if count == 1 else f"{inferencer.name}_{count}")
+    names: list[str] = []
+    for name in (inferencer.name for inferencer in inferencers):
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        names.append(next(free for free in itertools.chain([name], numbered) if free not in names))
     return tuple(names)
 
 

@@ -1,4 +1,4 @@
-"""What every rank of `test_ranks` runs; `python -m torch.distributed.run ... ranks_script.py OUT`."""
+"""What every rank of `test_ranks` runs, under `python -m torch.distributed.run`."""
 
 import json
 import sys
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -174,7 +173,6 @@ def main(out: Path) -> None:
         "failures": failures(),
         "alone": alone(),
         "by_time": by_time(),
-        "threads": float(np.float64(0)),
     }
     (out / f"{rank}.json").write_text(json.dumps(report))
     distributed.destroy_process_group()

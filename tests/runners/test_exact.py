@@ -1,4 +1,4 @@
-"""One evaluation is exact: every sample once, whatever the batch size, workers, devices or order."""
+"""One evaluation is exact, whatever the batch size, workers, devices or order."""
 
 import itertools
 from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_out_of_memory_with_a_single_row_is_raised() -> None:
         msg = "out of memory"
         raise torch.OutOfMemoryError(msg)
 
-    with pytest.raises(torch.OutOfMemoryError, match="^out of memory$"):
+    with pytest.raises(torch.OutOfMemoryError, match=r"^out of memory$"):
         error_of(BATCHES, forward=forward)
 
 
@@ -134,6 +134,13 @@ def test_two_inferencers_with_one_name_and_metric_are_told_apart() -> None:
         "validation/classification_error/error": 0.2,
         "validation/classification_error_2/error": 0.2,
     }
+
+
+def test_names_that_are_numbered_already_are_told_apart_too() -> None:
+    names = ("r", "r_2", "r", "r")
+    inferencers = [ScalarStats("wrong", name=name) for name in names]
+    metrics = evaluate(Same(), BATCHES, inferencers)
+    assert list(metrics) == [f"validation/{name}/wrong" for name in ("r", "r_2", "r_3", "r_4")]
 
 
 def test_an_inferencer_is_given_the_rows_of_its_roles_only() -> None:

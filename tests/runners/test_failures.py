@@ -276,7 +276,7 @@ def test_an_inferencer_that_raises_ends_the_evaluation() -> None:
 def test_a_value_that_is_no_scalar_gives_one_warning_and_the_others_are_logged(value: Any) -> None:
     kind = type(value).__name__
     message = f"inferencer 'fixed' computed a {kind} for 'bad'; only scalars are logged"
-    with pytest.warns(RuntimeWarning, match=f"^{re.escape(message)}$") as caught:
+    with pytest.warns(RuntimeWarning, match=rf"^{re.escape(message)}$") as caught:
         metrics = evaluate(None, {"input": ones}, [Fixed({"bad": value, "good": 1})])
     assert metrics == {"validation/good": 1.0}
     assert len(caught) == 1
@@ -309,7 +309,7 @@ def test_warn_lets_the_training_go_on() -> None:
     runner = InferenceRunner(data, [Fixed(ValueError("bad"))], on_error="warn")
     for epoch in (1, 2):
         with pytest.warns(
-            RuntimeWarning, match="^validation failed at step 0, the training goes on"
+            RuntimeWarning, match=r"^validation failed at step 0, the training goes on"
         ):
             assert runner.maybe_run(model(), epoch=epoch) is None
 
@@ -342,7 +342,7 @@ def test_disable_runs_never_again_also_after_a_resume() -> None:
 )
 def test_a_wrong_argument_is_an_error_at_once(options: dict[str, Any], message: str) -> None:
     arguments = {"data": [ones], "inferencers": scores(), **options}
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}"):
         InferenceRunner(**arguments)
 
 

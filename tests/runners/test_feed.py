@@ -174,7 +174,7 @@ def test_a_sampler_that_draws_with_replacement_is_an_error(sampler: Any) -> None
         f"`data` must give each sample once, got a {type(sampler).__name__} that draws with "
         "replacement; pass the dataset itself"
     )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}$"):
         read(DataLoader(dataset, sampler=sampler))
 
 
@@ -199,7 +199,7 @@ def test_a_stream_that_shards_itself_must_give_ids() -> None:
     class Sharded(Stream):
         sharded = True
 
-    with pytest.raises(ValueError, match="^a source that shards itself must give a field `id`$"):
+    with pytest.raises(ValueError, match=r"^a source that shards itself must give a field `id`$"):
         read(Sharded())
     assert len(read(Sharded(), fields=("value", "id"))) == N
 
@@ -217,14 +217,14 @@ def test_an_id_that_is_no_integer_or_string_is_an_error() -> None:
 def test_a_collate_function_that_drops_rows_is_an_error() -> None:
     loader = DataLoader(dataset, batch_size=4, collate_fn=lambda rows: values[: len(rows) - 1])
     message = "a batch of 4 samples came back with 3 rows; a collate function that drops or adds"
-    with pytest.raises(CoverageError, match=f"^{message}"):
+    with pytest.raises(CoverageError, match=rf"^{message}"):
         read(loader)
 
 
 def test_batches_of_three_elements_need_names() -> None:
     batches = [(values, values, values)]
     message = "`fields` must name the 3 elements of a batch, got ('input', 'label')"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}"):
         read(batches)
     assert len(read(batches, fields=("a", "b", "c"))) == N
 
@@ -243,7 +243,7 @@ def test_fields_whose_rows_disagree_are_an_error() -> None:
 def test_a_declared_size_that_is_not_the_columns_own_is_an_error(declared: int, given: int) -> None:
     feed = Feed({"x": np.zeros(given)}, fields=None, size=declared, loading=Loading())
     message = f"`size` declares {declared} samples for role 'query', but its source holds {given}"
-    with pytest.raises(CoverageError, match=f"^{message}$"):
+    with pytest.raises(CoverageError, match=rf"^{message}$"):
         feed.declared()
 
 
@@ -303,7 +303,7 @@ def test_a_size_for_a_role_that_is_not_there_is_an_error() -> None:
 
 def test_data_of_no_known_kind_is_an_error() -> None:
     with pytest.raises(
-        TypeError, match="^`data` must be a torch Dataset or DataLoader, .*, got int$"
+        TypeError, match=r"^`data` must be a torch Dataset or DataLoader, .*, got int$"
     ):
         Feed(3, fields=None, size=None, loading=Loading())
 

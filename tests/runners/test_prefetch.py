@@ -24,7 +24,7 @@ def test_an_error_of_the_source_is_raised_at_its_place_with_its_cause() -> None:
         raise OSError(msg)
 
     seen = []
-    with pytest.raises(OSError, match="^no such file$"), Prefetch(failing(), depth=5) as items:
+    with pytest.raises(OSError, match=r"^no such file$"), Prefetch(failing(), depth=5) as items:
         seen.extend(items)
     with Prefetch(failing(), depth=5) as items:
         assert next(iter(items)) == 1

@@ -1,0 +1,89 @@
+"""The ranks of a real `torch.distributed` world give what one process gives."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("ranks_script.py")
+
+
+@cache
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ranks_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ranks_script"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def expected() -> dict[str, Any]:
+    """What one process gives."""
+    results: dict[str, Any] = script().results()
+    return results
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What each rank of a world of 2, and of 3, reports."""
+    out = tmp_path_factory.mktemp("ranks")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, f"--nproc-per-node={request.param}", str(SCRIPT), str(out)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, cwd=SCRIPT.parents[2], check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(request.param)]
+
+
+def test_counts_are_those_of_one_process_to_the_bit(reports: Any) -> None:
+    for report in reports:
+        assert set(report["results"]) == set(expected())
+        for case, metrics in expected().items():
+            assert list(report["results"][case]) == list(metrics), case
+            assert report["results"][case] == pytest.approx(metrics, abs=1e-12, nan_ok=True), case
+
+
+def test_batches_of_4_4_2_with_0_0_2_wrong_give_a_fifth_on_every_rank(reports: Any) -> None:
+    for report in reports:
+        cases = {name: x for name, x in report["results"].items() if name.startswith("wrong")}
+        assert len(cases) == 6
+        assert all(metrics == {"validation/error": 0.2} for metrics in cases.values())
+
+
+def test_every_rank_gets_the_same_numbers(reports: Any) -> None:
+    first, *others = [json.dumps(report["results"]) for report in reports]
+    assert all(other == first for other in others)
+
+
+def test_a_failure_on_one_rank_ends_the_run_on_all_and_names_it(reports: Any) -> None:
+    for rank, report in enumerate(reports):
+        failures = report["failures"]
+        assert set(failures) == {"forward", "source", "scan", "size"}
+        own = rank == 1
+        broken = "broken here"
+        assert failures["forward"] == (
+            f"OSError: {broken}" if own else f"RankError: rank 1 failed (OSError: {broken})"
+        )
+        assert failures["scan"] == (
+            "OSError: no scan" if own else "RankError: rank 1 failed (OSError: no scan)"
+        )
+        assert "row 9 is damaged" in failures["source"]
+        assert "declares 12 samples, but 10 were seen" in failures["size"]
+
+
+def test_one_rank_can_evaluate_a_wrapped_model_alone(reports: Any) -> None:
+    assert [report["alone"] for report in reports[:2]] == [{"validation/error": 0.2}, None]
+
+
+def test_the_chief_decides_when_a_function_says_when(reports: Any) -> None:
+    assert all(report["by_time"] == [2] for report in reports)
