@@ -98,7 +98,7 @@ def test_retrieval_is_right_where_the_peer_deviates(
     agree(examine(case, average), case["suggested"][kind])
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 7}, {"max_memory_bytes": 20_000}], ids=str)
+@pytest.mark.parametrize("options", [{"batch_size": 7}, {"max_memory_bytes": 200_000}], ids=str)
 def test_the_largest_case_depends_neither_on_batches_nor_on_blocks(options: Any) -> None:
     case = CASES["retrieval_cases"][-1]
     assert examine(case, "sample", **options) == examine(case, "sample")
