@@ -9,7 +9,6 @@ import importlib
 import sys
 from typing import Any, Protocol, TypeAlias, cast
 
-import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = Any
@@ -61,8 +60,8 @@ class Backend(Protocol):
     def largest(self, keys: Array, k: int) -> Array:
         """Return the `k` largest of each row, in descending order."""
 
-    def bincount(self, x: Array, size: int) -> npt.NDArray[np.int64]:
-        """Return how often each of 0 ... `size` - 1 occurs."""
+    def tally(self, counts: Array, x: Array) -> None:
+        """Add to int64 `counts` how often each of its positions occurs in `x`."""
 
     def concat(self, arrays: list[Array], axis: int) -> Array:
         """Return the arrays joined along an axis."""

@@ -163,7 +163,7 @@ def pair_histogram(
     exclude = np.full(len(queries), -1) if exclude is None else exclude
     own, others = (backend.array(x, like=queries) for x in (query_labels, gallery_labels))
     cell_of = _CellLookup(bins, queries, backend)
-    counts = np.zeros(2 * (bins.cells + 1), np.int64)
+    counts = backend.array(np.zeros(2 * (bins.cells + 1), np.int64), like=queries)
     shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
     for rows in spans(len(queries), shape.queries):
         blocks = gallery_blocks(
@@ -174,8 +174,8 @@ def pair_histogram(
             _leave_out(cells, block, first[rows], exclude[rows], bins.cells, backend)
             same = own[rows, None] == others[None, block.start : block.stop]
             cells += same * (bins.cells + 1)
-            counts += backend.bincount(cells, len(counts))
-    return counts.reshape(2, -1)[:, :-1]
+            backend.tally(counts, cells)
+    return backend.numpy(counts).reshape(2, -1)[:, :-1]
 
 
 class _CellLookup:

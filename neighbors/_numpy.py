@@ -73,8 +73,11 @@ def largest(keys: Array, k: int) -> Array:
     return np.sort(keys, axis=1)[:, ::-1]
 
 
-def bincount(x: Array, size: int) -> npt.NDArray[np.int64]:
-    return np.bincount(x.reshape(-1), minlength=size)
+def tally(counts: Array, x: Array) -> None:
+    if 4 * x.size < counts.size:
+        np.add.at(counts, x.reshape(-1), 1)
+    else:
+        counts += np.bincount(x.reshape(-1), minlength=counts.size)
 
 
 def concat(arrays: list[Array], axis: int) -> Array:

@@ -21,7 +21,7 @@ def available_bytes(like: torch.Tensor) -> int:
 
 
 def rows32(x: Any) -> torch.Tensor:
-    tensor = torch.as_tensor(x).detach()
+    tensor = torch.as_tensor(_writable(x)).detach()
     device = "cpu" if tensor.device.type == "mps" else tensor.device  # Metal has no float64
     return tensor.to(device=device, dtype=torch.float32).contiguous()
 
@@ -73,8 +73,12 @@ def largest(keys: torch.Tensor, k: int) -> torch.Tensor:
     return keys.topk(k, dim=1).values
 
 
-def bincount(x: torch.Tensor, size: int) -> npt.NDArray[np.int64]:
-    return _numpy.int64(x.reshape(-1).bincount(minlength=size).cpu().numpy())
+def tally(counts: torch.Tensor, x: torch.Tensor) -> None:
+    x = x.reshape(-1)
+    if 4 * x.numel() < counts.numel():
+        counts.index_add_(0, x, torch.ones_like(x))
+    else:
+        counts += x.bincount(minlength=counts.numel())
 
 
 def concat(arrays: list[torch.Tensor], axis: int) -> torch.Tensor:
@@ -82,7 +86,7 @@ def concat(arrays: list[torch.Tensor], axis: int) -> torch.Tensor:
 
 
 def array(values: npt.NDArray[Any], like: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(values, device=like.device)
+    return torch.as_tensor(_writable(values), device=like.device)
 
 
 def copy(x: torch.Tensor) -> torch.Tensor:
@@ -92,3 +96,9 @@ def copy(x: torch.Tensor) -> torch.Tensor:
 def numpy(x: torch.Tensor) -> npt.NDArray[Any]:
     x = x.detach().cpu()
     return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def _writable(values: Any) -> Any:
+    """Return values that torch can see without a warning."""
+    is_fixed = isinstance(values, np.ndarray) and not values.flags.writeable
+    return values.copy() if is_fixed else values

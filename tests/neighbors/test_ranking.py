@@ -1,0 +1,134 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.retrieval import retrieval_normalized_dcg
+
+from milepost import neighbors
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+CASES = json.loads((Path(__file__).parents[1] / "cases" / "metric_cases.json").read_text())
+
+# One query; relevant items at ranks 2, 3 and 6 of 6, one more is not in the list.
+RELEVANCE = np.array([[False, True, True, False, False, True]])
+RELEVANT = np.array([4])
+
+
+@pytest.mark.parametrize(
+    ("name", "k", "expected"),
+    [
+        ("hit_rate", 1, 0.0),
+        ("hit_rate", 2, 1.0),
+        ("recall", 3, 2 / 4),
+        ("recall", 100, 3 / 4),
+        ("precision", 3, 2 / 3),
+        ("precision", 100, 3 / 100),
+        ("average_precision", 3, (1 / 2 + 2 / 3) / 4),
+        ("average_precision", 100, (1 / 2 + 2 / 3 + 3 / 6) / 4),
+        ("average_precision_min", 3, (1 / 2 + 2 / 3) / 3),
+        ("average_precision_min", 100, (1 / 2 + 2 / 3 + 3 / 6) / 4),
+        ("ndcg", 3, (1 / math.log2(3) + 1 / 2) / (1 + 1 / math.log2(3) + 1 / 2)),
+        ("average_precision_at_r", None, (1 / 2 + 2 / 3) / 4),
+        ("r_precision", None, 2 / 4),
+        ("reciprocal_rank", None, 1 / 2),
+    ],
+)
+def test_a_metric_has_the_value_worked_out_by_hand(
+    name: str, k: int | None, expected: float
+) -> None:
+    depth = () if k is None else (k,)
+    value = getattr(neighbors, name)(RELEVANCE, RELEVANT, *depth)
+    assert value.dtype == np.float64
+    assert value.tolist() == [pytest.approx(expected, abs=1e-15)]
+
+
+KERNELS: list[tuple[str, Callable[[list[bool], int, int], float]]] = [
+    ("hit_rate", lambda rel, r, k: float(any(rel[:k]))),
+    ("recall", lambda rel, r, k: sum(rel[:k]) / r),
+    ("precision", lambda rel, r, k: sum(rel[:k]) / k),
+    ("average_precision", lambda rel, r, k: average_precision(rel[:k]) / r),
+    ("average_precision_min", lambda rel, r, k: average_precision(rel[:k]) / min(k, r)),
+    ("ndcg", lambda rel, r, k: gain(rel[:k]) / gain([True] * min(k, r))),
+    ("average_precision_at_r", lambda rel, r, k: average_precision(rel[:r]) / r),
+    ("r_precision", lambda rel, r, k: sum(rel[:r]) / r),
+    ("reciprocal_rank", lambda rel, r, k: 1 / (1 + rel.index(True)) if any(rel) else 0.0),
+]
+
+
+def average_precision(rel: list[bool]) -> float:
+    return sum(sum(rel[: at + 1]) / (at + 1) for at, hit in enumerate(rel) if hit)
+
+
+def gain(rel: list[bool]) -> float:
+    return sum(1 / math.log2(at + 2) for at, hit in enumerate(rel) if hit)
+
+
+@pytest.mark.parametrize(("name", "oracle"), KERNELS, ids=[name for name, _ in KERNELS])
+@pytest.mark.parametrize("k", [1, 4, 20, 50])
+def test_a_metric_agrees_with_its_formula(
+    name: str, oracle: Callable[[list[bool], int, int], float], k: int
+) -> None:
+    rng = np.random.default_rng(k)
+    relevance = rng.random((40, 20)) < rng.random((40, 1)) * 0.5
+    relevant = relevance.sum(axis=1) + rng.integers(1, 15, 40)
+    kernel = getattr(neighbors, name)
+    depth = (k,) if name not in ("average_precision_at_r", "r_precision", "reciprocal_rank") else ()
+    values = kernel(relevance, relevant, *depth)
+    pairs = zip(relevance.tolist(), relevant.tolist(), strict=True)
+    np.testing.assert_allclose(values, [oracle(rel, r, k) for rel, r in pairs], atol=1e-14)
+    tensors = torch.from_numpy(relevance), torch.from_numpy(relevant)
+    np.testing.assert_array_equal(kernel(*tensors, *depth).numpy(), values)
+
+
+def test_ndcg_agrees_with_torchmetrics() -> None:
+    relevance = np.random.default_rng(0).random((30, 12)) < 0.3
+    relevance[:, -1] = True  # torchmetrics wants one in each list
+    ours = neighbors.ndcg(relevance, relevance.sum(axis=1), 5)
+    ranked = torch.arange(12, 0, -1).float()
+    theirs = [
+        float(retrieval_normalized_dcg(ranked, torch.from_numpy(row), top_k=5)) for row in relevance
+    ]
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES["knn_label_cases"], ids=lambda case: case["id"])
+def test_neighbour_labels_give_the_values_of_the_case(case: dict[str, Any]) -> None:
+    labels = np.array(case["query_labels"])
+    relevance = np.array(case["knn_labels"]) == labels[:, None]
+    counts = np.array([case["reference_label_counts"][str(label)] for label in labels])
+    relevant = counts - case["ref_includes_query"]
+    values = {
+        "precision_at_1": neighbors.precision(relevance, relevant, 1),
+        "r_precision": neighbors.r_precision(relevance, relevant),
+        "mean_average_precision_at_r": neighbors.average_precision_at_r(relevance, relevant),
+        "mean_average_precision": neighbors.average_precision(relevance, relevant, 4),
+        "mean_reciprocal_rank": neighbors.reciprocal_rank(relevance, relevant),
+    }
+    for name, value in values.items():
+        classes = [value[labels == each].mean() for each in case["classes"]]
+        expected = case["expected"]
+        np.testing.assert_allclose(value.mean(), expected["micro"][name], atol=2e-6, rtol=0)
+        np.testing.assert_allclose(np.mean(classes), expected["macro"][name], atol=2e-6, rtol=0)
+        np.testing.assert_allclose(classes, expected["per_class"][name], atol=2e-6, rtol=0)
+
+
+def test_the_majority_label_is_that_of_most_then_of_the_nearest() -> None:
+    labels = np.array([[5, 2, 2], [2, 5, 7], [7, -1, -1], [-1, -1, -1], [0, 0, 5]])
+    for convert in (np.asarray, torch.from_numpy):
+        assert neighbors.majority(convert(labels), 3).tolist() == [2, 2, 7, -1, 0]
+        assert neighbors.majority(convert(labels), 2).tolist() == [5, 2, 7, -1, 0]
+        assert neighbors.majority(convert(labels), 9).tolist() == [2, 2, 7, -1, 0]
+
+
+def test_a_list_of_no_neighbours_has_the_value_0() -> None:
+    relevance = np.zeros((2, 0), bool)
+    relevant = np.array([1, 3])
+    for name in ("hit_rate", "recall", "precision", "average_precision", "ndcg"):
+        assert getattr(neighbors, name)(relevance, relevant, 5).tolist() == [0.0, 0.0]
+    for name in ("average_precision_at_r", "r_precision", "reciprocal_rank"):
+        assert getattr(neighbors, name)(relevance, relevant).tolist() == [0.0, 0.0]
