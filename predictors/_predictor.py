@@ -41,7 +41,9 @@ class Predictor(abc.ABC):
 
         On entry a predictor on another device than the model takes its weights of now. On exit,
         also after an error, the model's attributes, buffers and train/eval flags and the global
-        random generators are what they were. Scopes nest.
+        random generators are what they were. Attributes are given back by reference: what a
+        forward pass adds to a list that the model holds stays there. Scopes nest. Memory: a copy
+        of the buffers.
 
         Args:
             trace_check: hash parameters and buffers before and after, and raise if any changed.

@@ -31,7 +31,6 @@ class TorchPredictor(Predictor):
         self._asked_device = concrete_device(device)
         self._examined = self._model
         self._own_outputs: tuple[str, ...] | None = None
-        self._open_scopes = 0
         self._refresh()
 
     def _refresh(self) -> None:
@@ -52,14 +51,9 @@ class TorchPredictor(Predictor):
 
     @contextlib.contextmanager
     def scope(self, *, trace_check: bool = False) -> Iterator[None]:
-        if not self._open_scopes:
-            self._refresh()
-        self._open_scopes += 1
-        try:
-            with no_trace(self._examined, trace_check=trace_check):
-                yield
-        finally:
-            self._open_scopes -= 1
+        self._refresh()
+        with no_trace(self._examined, trace_check=trace_check):
+            yield
 
     def forward(self, batch: Any) -> dict[str, Any]:
         with inference(self._device.type, self._autocast):

@@ -109,12 +109,11 @@ class _Values:
 
     def restore(self) -> None:
         for part, value in self._copies:
+            # Through `data`: a pending backward must not see a new version of the tensor.
             if part.shape != value.shape:
                 part.data = value
             elif not torch.equal(part, value):
-                part.data.copy_(
-                    value
-                )  # through `data`: a pending backward must not see a new version
+                part.data.copy_(value)
 
 
 def _dense_parts(tensor: Tensor) -> list[Tensor]:

@@ -121,6 +121,14 @@ def _pairs(one: nn.Module, other: nn.Module) -> Any:
     return zip(one.state_dict().values(), other.state_dict().values(), strict=True)
 
 
+def test_copies_made_in_inference_mode_can_be_brought_up_to_date_outside() -> None:
+    model = nn.Linear(2, 2)
+    with torch.inference_mode():
+        copied = copy_module(model)
+    copy_module(model, into=copied)
+    assert not any(value.is_inference() for value in copied.state_dict().values())
+
+
 def test_tied_weights_stay_tied() -> None:
     model: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[1].weight = model[0].weight
