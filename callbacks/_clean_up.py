@@ -20,5 +20,6 @@ def run_all(
             if error is None:
                 error = other
             elif other is not error:
-                error.add_note("In the clean-up:\n" + "".join(traceback.format_exception(other)))
+                text = "".join(traceback.format_exception(other, chain=False))
+                error.add_note(f"In the clean-up:\n{text}")
     return error

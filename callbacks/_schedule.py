@@ -86,7 +86,8 @@ class Every(Schedule):
     def __post_init__(self) -> None:
         given = {unit: value for unit, value in vars(self).items() if value is not None}
         if len(given) != 1:
-            msg = f"`Every` takes one of steps, epochs, minutes and seconds, got {given or 'none'}"
+            names = ", ".join(given) or "none"
+            msg = f"`Every` takes one of steps, epochs, minutes and seconds, got {names}"
             raise ValueError(msg)
         unit, value = given.popitem()
         if unit in _SECONDS:
@@ -238,7 +239,11 @@ class _Joined(Schedule):
         return (first or second) if self.word == "|" else (first and second)
 
     def __repr__(self) -> str:
-        return f" {self.word} ".join(map(repr, self.parts))
+        texts = [
+            f"({part!r})" if self.word == "&" and getattr(part, "word", "") == "|" else repr(part)
+            for part in self.parts
+        ]
+        return f" {self.word} ".join(texts)
 
 
 _UNITS = {

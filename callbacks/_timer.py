@@ -53,7 +53,8 @@ class Timer:
         if last is not None and now.phase == "start":
             return False  # a resumed training goes on from the moment that it left
         if last is None or not _is_same(last, now):
-            self._before, self._fired = last, False
+            self._before = None if last is None or _is_earlier(now, last) else last
+            self._fired = False
         self._last = now
         if self._fired:
             return False
@@ -101,3 +102,10 @@ def _is_same(last: Moment, now: Moment) -> bool:
     if last.step is None or now.step is None:
         return last.epoch is not None and last.epoch == now.epoch
     return last.step == now.step and (last.epoch == now.epoch or last.phase == "step")
+
+
+def _is_earlier(now: Moment, last: Moment) -> bool:
+    """Whether the count went back: another training, which has no history."""
+    if last.step is not None and now.step is not None:
+        return now.step < last.step
+    return last.epoch is not None and now.epoch is not None and now.epoch < last.epoch

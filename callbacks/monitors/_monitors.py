@@ -72,6 +72,9 @@ class Monitors(Monitor):
             (None if step < 0 else step, value) for step, value in zip(steps, values, strict=True)
         ]
 
+    def __repr__(self) -> str:
+        return f"Monitors({list(self._monitors)})"
+
     def _find(self, name: str) -> tuple["array.array[int]", "array.array[float]"]:
         if name not in self._history:
             raise unknown_name("metric", name, self._history)

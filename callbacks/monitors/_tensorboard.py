@@ -17,7 +17,7 @@ class TensorBoard(Monitor):
     """Writes scalars, timings and errors to an event file, which TensorBoard shows as they come.
 
     It needs the package `tensorboard`, and neither torch nor TensorFlow. The tags are the names
-    as they are. A record without a step takes the number of the record.
+    as they are, as far as UTF-8 can hold them. A record without a step takes its own number.
 
     Args:
         logdir: the folder; each run of a program adds a file of its own.
@@ -44,9 +44,11 @@ class TensorBoard(Monitor):
         step = self._records if record.step is None else record.step
         self._records += 1
         scalars = itertools.chain(record.scalars.items(), record.timings.items())
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars]
+        values = [
+            Summary.Value(tag=_encodable(name), simple_value=value) for name, value in scalars
+        ]
         if record.error is not None:
-            values.append(_text(f"{record.runner or 'train'}/error", record.error))
+            values.append(_text(_encodable(f"{record.runner or 'train'}/error"), record.error))
         _write_event(writer, wall_time=record.time, step=step, summary=Summary(value=values))
 
     def close(self) -> None:
@@ -95,5 +97,9 @@ def _text(tag: str, text: str) -> Any:
     return Summary.Value(
         tag=tag,
         metadata=SummaryMetadata(plugin_data=plugin),
-        tensor=TensorProto(dtype=DT_STRING, string_val=[text.encode()]),
+        tensor=TensorProto(dtype=DT_STRING, string_val=[text.encode("utf-8", "replace")]),
     )
+
+
+def _encodable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()

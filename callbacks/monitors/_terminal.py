@@ -68,7 +68,7 @@ def _columns(scalars: Sequence[tuple[str, float]], width: int) -> Iterator[str]:
     name_width = max((len(name) for name, _ in texts), default=0)
     value_width = max((len(value) for _, value in texts), default=0)
     cells = [f"{name:<{name_width}} {value:>{value_width}}" for name, value in texts]
-    rows = -(-len(cells) // max(1, width // (name_width + value_width + 4)))
+    rows = -(-len(cells) // max(1, (width + 1) // (name_width + value_width + 4)))
     for row in range(rows):
         yield "  " + "   ".join(cells[row::rows])
 

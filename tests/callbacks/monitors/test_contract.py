@@ -1,0 +1,139 @@
+"""What every monitor keeps."""
+
+import io
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from milepost.callbacks import Record
+from milepost.callbacks.monitors import (
+    FunctionMonitor,
+    JsonLines,
+    Monitor,
+    Monitors,
+    TensorBoard,
+    Terminal,
+)
+
+ODD = [
+    "validation/tar@far=1e-3",
+    "a b",
+    "späte/größe",
+    "",
+    "/",
+    "a\tb",
+    "日本",
+    "\ud800",
+    "x" * 300,
+]
+RECORDS = [
+    Record(scalars={}),
+    Record(runner="validation", scalars={}, step=0, epoch=0, elapsed_s=0.0),
+    Record(runner="validation", scalars={"validation/a": math.nan, "b": math.inf, "c": -math.inf}),
+    Record(runner="validation", scalars=dict.fromkeys(ODD, 0.5), step=2**40, epoch=3),
+    Record(runner="validation", scalars={"big": 1e300, "tiny": 5e-324, "zero": -0.0}, step=3),
+    Record(runner="späte", scalars={}, step=4, error="ValueError: two\nlines of 日本"),
+    Record(scalars={}, error="no runner"),
+    Record(
+        runner="validation",
+        scalars={"validation/a": 0.75},
+        step=5,
+        epoch=1,
+        elapsed_s=1e6,
+        timings={"validation/samples_per_s": 1e9, "validation/time/load_s": math.nan},
+    ),
+]
+
+
+class Kind(NamedTuple):
+    make: Callable[[], Monitor]
+    records: Callable[[], int]
+    """How many records a reader finds that holds no reference to the monitor."""
+
+
+def kinds(folder: Path) -> Iterator[tuple[str, Kind]]:
+    printed = io.StringIO()
+    given: list[Record] = []
+    path = folder / "metrics.jsonl"
+
+    def lines() -> int:
+        return len([json.loads(line) for line in path.read_text().splitlines()])
+
+    def events() -> int:
+        reader = EventAccumulator(str(folder / "board")).Reload()
+        return len(reader.Scalars("count")) if "count" in reader.Tags()["scalars"] else 0
+
+    yield "terminal", Kind(lambda: Terminal(printed), lambda: printed.getvalue().count("count"))
+    yield "json lines", Kind(lambda: JsonLines(path), lines)
+    yield "tensorboard", Kind(lambda: TensorBoard(folder / "board"), events)
+    yield "function", Kind(lambda: FunctionMonitor(given.append), lambda: len(given))
+    yield "group", Kind(lambda: Monitors([JsonLines(path), given.append]), lines)
+
+
+@pytest.fixture(params=["terminal", "json lines", "tensorboard", "function", "group"])
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
+    return dict(kinds(tmp_path))[request.param]
+
+
+def counted(step: int) -> Record:
+    return Record(runner="validation", scalars={"count": 1.0}, step=step)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=range(len(RECORDS)))
+def test_any_record_is_taken(kind: Kind, record: Record) -> None:
+    monitor = kind.make()
+    monitor.write(record)
+    monitor.write(counted(9))
+    monitor.close()
+    assert kind.records() >= 1
+
+
+def test_records_are_there_for_others_after_a_flush(kind: Kind) -> None:
+    monitor = kind.make()
+    monitor.open()
+    monitor.write(counted(1))
+    monitor.flush()
+    assert kind.records() == 1
+    monitor.close()
+
+
+def test_open_and_close_may_be_called_again(kind: Kind) -> None:
+    monitor = kind.make()
+    monitor.open()
+    monitor.open()
+    monitor.write(counted(1))
+    monitor.close()
+    monitor.close()
+    assert kind.records() == 1
+
+
+def test_a_record_after_close_is_appended(kind: Kind) -> None:
+    monitor = kind.make()
+    monitor.write(counted(1))
+    monitor.close()
+    monitor.write(counted(2))
+    monitor.close()
+    assert kind.records() == 2
+
+
+def test_a_resumed_run_appends(kind: Kind) -> None:
+    for step in (1, 2):
+        monitor = kind.make()
+        monitor.write(counted(step))
+        monitor.close()
+    assert kind.records() == 2
+
+
+def test_making_one_touches_no_file(kind: Kind, tmp_path: Path) -> None:
+    kind.make().close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_name_is_short(kind: Kind) -> None:
+    value: Any = kind.make()
+    assert repr(value).split("(")[0] == type(value).__name__

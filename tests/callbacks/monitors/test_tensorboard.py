@@ -1,0 +1,76 @@
+import builtins
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from milepost.callbacks import Record
+from milepost.callbacks.monitors import TensorBoard
+
+
+def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
+    monitor = TensorBoard(tmp_path)
+    for step, value in ((4, 0.25), (8, 0.5)):
+        scalars = {"validation/hit_rate@1": value}
+        timings = {"validation/time/load_s": 0.125}
+        monitor.write(
+            Record(runner="validation", step=step, time=step, scalars=scalars, timings=timings)
+        )
+    reader = EventAccumulator(str(tmp_path)).Reload()
+    events = reader.Scalars("validation/hit_rate@1")
+    assert [(event.step, event.wall_time, event.value) for event in events] == [
+        (4, 4.0, 0.25),
+        (8, 8.0, 0.5),
+    ]
+    assert [event.value for event in reader.Scalars("validation/time/load_s")] == [0.125, 0.125]
+    monitor.close()
+
+
+def test_a_record_without_a_step_takes_its_number(tmp_path: Path) -> None:
+    monitor = TensorBoard(tmp_path)
+    for _ in range(3):
+        monitor.write(Record(scalars={"x": 1.0}))
+    monitor.close()
+    reader = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in reader.Scalars("x")] == [0, 1, 2]
+
+
+def test_an_error_is_a_text(tmp_path: Path) -> None:
+    monitor = TensorBoard(tmp_path)
+    monitor.write(Record(runner="validation", scalars={}, step=7, error="ValueError: no"))
+    monitor.close()
+    reader = EventAccumulator(str(tmp_path)).Reload()
+    assert reader.SummaryMetadata("validation/error").plugin_data.plugin_name == "text"
+    event = reader.Tensors("validation/error")[0]
+    assert (event.step, event.tensor_proto.string_val) == (7, [b"ValueError: no"])
+
+
+def test_a_resumed_run_adds_a_file_that_is_read_after_the_others(tmp_path: Path) -> None:
+    for step in range(3):
+        monitor = TensorBoard(tmp_path)
+        monitor.write(Record(scalars={"x": float(step)}, step=step))
+        monitor.close()
+    assert len(list(tmp_path.iterdir())) == 3
+    reader = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in reader.Scalars("x")] == [0, 1, 2]
+
+
+def test_without_the_package_the_error_says_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def absent(name: str, *rest: Any) -> Any:
+        if name.startswith("tensorboard"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    monkeypatch.delitem(sys.modules, "tensorboard.summary.writer.record_writer", raising=False)
+    with pytest.raises(ImportError) as caught:
+        TensorBoard(tmp_path).open()
+    assert str(caught.value) == (
+        'tensorboard is not installed; pip install "milepost[tensorboard]" brings it'
+    )
