@@ -29,8 +29,8 @@ def get_predictor(
     nothing compiles again.
 
     Args:
-        model: a `torch.nn.Module`; None for a predictor that gives nothing, where the batches hold
-            all that is needed.
+        model: a `torch.nn.Module`; or a predictor, such as an `OfflinePredictor`; None for a
+            predictor that gives nothing, where the batches hold all that is needed.
         inputs: the entries of the batch that go to the model, by keyword if each is a parameter
             of its forward pass, else by position. None: the only entry there is, else those that
             the parameters name.
@@ -58,6 +58,11 @@ def get_predictor(
         raise ValueError(msg)
     if model is None:
         return NoModel()
+    if isinstance(model, Predictor):
+        if (forward, device, weights, autocast, channels_last) != (None, None, "live", None, False):
+            msg = "`model` is a predictor, which has its options already; pass them when it is made"
+            raise ValueError(msg)
+        return model.fetching(outputs, inputs=inputs)
     source = ema if weights == "ema" else model
     require_torch(source)
     from milepost.predictors._torch_predictor import TorchPredictor

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -24,7 +24,9 @@ class NoModel(Predictor):
         return {}
 
     @contextlib.contextmanager
-    def scope(self, *, trace_check: bool = False) -> Iterator[None]:
+    def scope(
+        self, *, trace_check: bool = False, buffers: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             stack.enter_context(preserved_rngs())
             if "torch" in sys.modules:
@@ -40,6 +42,9 @@ class NoModel(Predictor):
         return self
 
     def weights(self) -> dict[str, Any]:
+        return {}
+
+    def buffers(self) -> dict[str, Any]:
         return {}
 
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:

@@ -62,8 +62,10 @@ class OfflinePredictor(Predictor):
     def forward(self, batch: Any) -> dict[str, Any]:
         return self._predictor.forward(batch)
 
-    def scope(self, *, trace_check: bool = False) -> contextlib.AbstractContextManager[None]:
-        return self._predictor.scope(trace_check=trace_check)
+    def scope(
+        self, *, trace_check: bool = False, buffers: Mapping[str, Any] | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        return self._predictor.scope(trace_check=trace_check, buffers=buffers)
 
     def fetching(self, outputs: Outputs, *, inputs: Inputs = None) -> Predictor:
         return self._predictor.fetching(outputs, inputs=inputs)
@@ -73,6 +75,9 @@ class OfflinePredictor(Predictor):
 
     def weights(self) -> Mapping[str, Any]:
         return self._predictor.weights()
+
+    def buffers(self) -> Mapping[str, Any]:
+        return self._predictor.buffers()
 
     @property
     def device(self) -> Any:

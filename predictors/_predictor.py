@@ -36,7 +36,9 @@ class Predictor(abc.ABC):
         """Return the outputs for one batch, inside a `scope` that the caller holds."""
 
     @abc.abstractmethod
-    def scope(self, *, trace_check: bool = False) -> contextlib.AbstractContextManager[None]:
+    def scope(
+        self, *, trace_check: bool = False, buffers: Mapping[str, Any] | None = None
+    ) -> contextlib.AbstractContextManager[None]:
         """Return the scope in which any number of `forward` calls leave no trace.
 
         On entry a predictor on another device than the model takes its weights of now. On exit,
@@ -47,6 +49,7 @@ class Predictor(abc.ABC):
 
         Args:
             trace_check: hash parameters and buffers before and after, and raise if any changed.
+            buffers: values that the model's buffers take for the time of the scope, by name.
 
         Raises:
             TraceError: `trace_check` found a change; the message names what changed.
@@ -72,6 +75,13 @@ class Predictor(abc.ABC):
     @abc.abstractmethod
     def weights(self) -> Mapping[str, Any]:
         """Return the examined weights by name, as tensors that share the model's memory."""
+
+    @abc.abstractmethod
+    def buffers(self) -> Mapping[str, Any]:
+        """Return what the model keeps besides its parameters, such as BatchNorm statistics.
+
+        The ranks of a data-parallel training have equal parameters, but each its own buffers.
+        """
 
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
         """Return an output as a NumPy array; bfloat16 and narrower floats become float32."""

@@ -15,7 +15,7 @@ from milepost.predictors._predictor import Predictor
 from milepost.predictors._torch_copy import copy_module
 from milepost.predictors._torch_device import concrete_device, home_device, to_device
 from milepost.predictors._torch_inner import Inner, capturing, find_inner, inner_outputs
-from milepost.predictors._torch_scope import inference, no_trace
+from milepost.predictors._torch_scope import inference, no_trace, shareable_buffers
 from milepost.predictors._torch_wrappers import bare_name, unwrap
 
 
@@ -50,9 +50,11 @@ class TorchPredictor(Predictor):
         self._calls: dict[tuple[str, ...], Call] = {}
 
     @contextlib.contextmanager
-    def scope(self, *, trace_check: bool = False) -> Iterator[None]:
+    def scope(
+        self, *, trace_check: bool = False, buffers: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
         self._refresh()
-        with no_trace(self._examined, trace_check=trace_check):
+        with no_trace(self._examined, trace_check=trace_check, buffers=buffers):
             yield
 
     def forward(self, batch: Any) -> dict[str, Any]:
@@ -115,6 +117,9 @@ class TorchPredictor(Predictor):
     def weights(self) -> dict[str, Tensor]:
         state = self._examined.state_dict().items()
         return {bare_name(name): value for name, value in state if isinstance(value, Tensor)}
+
+    def buffers(self) -> dict[str, Tensor]:
+        return dict(shareable_buffers(self._model))
 
     @property
     def device(self) -> torch.device:

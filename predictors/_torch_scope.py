@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -32,10 +32,13 @@ def inference(device_type: str, autocast: torch.dtype | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def no_trace(module: nn.Module, *, trace_check: bool = False) -> Iterator[None]:
+def no_trace(
+    module: nn.Module, *, trace_check: bool = False, buffers: Mapping[str, Any] | None = None
+) -> Iterator[None]:
     """Put a module into inference mode, and give it and the random generators back as they were.
 
-    Each submodule's attributes are given back by reference, buffers also by value.
+    Each submodule's attributes are given back by reference, buffers also by value. Meanwhile they
+    hold the values of `buffers`, by name.
 
     Raises:
         TraceError: `trace_check` is on, and a parameter or buffer changed.
@@ -46,9 +49,12 @@ def no_trace(module: nn.Module, *, trace_check: bool = False) -> Iterator[None]:
     with preserved_rngs(), preserved_torch_rngs():
         kept = [_Attributes(part) for part in parts]
         values = _Values(parts)
-        before = _fingerprints(module) if trace_check else {}
         changed: list[str] = []
         try:
+            for name, buffer in shareable_buffers(module):
+                if buffers and name in buffers:
+                    buffer.data.copy_(buffers[name])
+            before = _fingerprints(module) if trace_check else {}
             for part in parts:
                 quieten(part)
             yield
@@ -66,6 +72,13 @@ def no_trace(module: nn.Module, *, trace_check: bool = False) -> Iterator[None]:
             "buffers were restored, parameters that were changed in place were not"
         )
         raise errors.TraceError(msg)
+
+
+def shareable_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Give the buffers whose values other processes can take over, by name."""
+    for name, buffer in module.named_buffers():
+        if buffer.layout == torch.strided:
+            yield name, buffer
 
 
 class _Attributes:

@@ -39,6 +39,9 @@ class Result(NamedTuple):
 class Examination:
     """Runs a model over a feed, exactly once, for all inferencers.
 
+    Where several ranks share the work, all examine the chief's model: its buffers (BatchNorm
+    statistics), in which the ranks of a training differ, are theirs for the time of the run.
+
     Args:
         feed: the declared data.
         inferencers: what to compute.
@@ -96,7 +99,8 @@ class Examination:
         predictors: list[Predictor] = []
         together(self._world, lambda: predictors.append(self._make_predictor()))
         predictor = predictors[0]
-        with predictor.scope(trace_check=self._trace_check):
+        buffers = self._world.share(predictor.buffers() if self._world.is_chief else None)
+        with predictor.scope(trace_check=self._trace_check, buffers=buffers):
             together(self._world, self._reset)
             draws = together(self._world, self._feed.draw)
             coverage = Coverage(self._feed.declared())

@@ -382,3 +382,13 @@ def test_trace_check_does_not_hide_the_error_of_the_body() -> None:
 
     with pytest.raises(ZeroDivisionError):
         examine()
+
+
+def test_buffers_lent_for_a_scope_are_used_in_it_and_given_back() -> None:
+    model = nn.BatchNorm1d(2, affine=False)
+    predictor = get_predictor(model)
+    lent = {"running_mean": torch.full((2,), 3.0)}
+    with predictor.scope(trace_check=True, buffers=lent):
+        output = predictor.forward(torch.full((1, 2), 3.0))["output"]
+    assert torch.equal(output, torch.zeros(1, 2))
+    assert torch.equal(predictor.buffers()["running_mean"], torch.zeros(2))

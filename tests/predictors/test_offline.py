@@ -164,3 +164,13 @@ def test_a_file_that_does_not_exist_is_an_error(fresh: nn.Module, tmp_path: Path
 def test_it_can_be_had_for_another_device(fresh: nn.Module) -> None:
     predictor = OfflinePredictor(fresh, device="meta")
     assert predictor(X)["output"].device == torch.device("meta")
+
+
+def test_an_offline_predictor_stands_for_its_model() -> None:
+    model = nn.Linear(2, 3)
+    predictor = OfflinePredictor(model)
+    batch = {"input": torch.ones(4, 2)}
+    again = get_predictor(predictor)
+    assert torch.equal(again(batch)["output"], predictor(batch)["output"])
+    with pytest.raises(ValueError, match=r"^`model` is a predictor, which has its options already"):
+        get_predictor(predictor, autocast="bfloat16")
