@@ -68,7 +68,7 @@ class JsonLines(Monitor):
 
 
 def _finite(scalars: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in scalars.items()}
+    return {name: float(value) if math.isfinite(value) else None for name, value in scalars.items()}
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -8,6 +8,7 @@ from milepost.callbacks import (
     Callback,
     Callbacks,
     Loop,
+    Moment,
     Record,
     Scheduled,
     Solo,
@@ -156,6 +157,22 @@ def test_a_group_in_a_group_runs_its_members() -> None:
     diary: list[str] = []
     train([Callbacks([Diary("a", diary)]), Diary("b", diary)])
     assert [line for line in diary if "trigger" in line] == ["a.trigger", "b.trigger"]
+
+
+def test_a_method_may_say_when() -> None:
+    class Own(Callback):
+        def __init__(self) -> None:
+            self.steps: list[int] = []
+
+        def every(self, moment: Moment) -> bool:
+            return moment.step == 2
+
+        def trigger(self) -> None:
+            self.steps.append(self.trainer.step)
+
+    own = Own()
+    train([own], steps=3)
+    assert own.steps == [2]
 
 
 class Counting(Callback):

@@ -3,6 +3,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from milepost.callbacks import Record
@@ -53,6 +54,14 @@ def test_a_line_is_flat_and_names_everything(tmp_path: Path) -> None:
         },
     ]
     monitor.close()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    monitor = JsonLines(path)
+    monitor.write(Record(scalars={"a": np.float32(0.5), "b": 3}))
+    monitor.close()
+    assert [lines(path)[0][name] for name in "ab"] == [0.5, 3.0]
 
 
 def test_a_line_that_a_killed_run_left_unfinished_spoils_no_other(tmp_path: Path) -> None:
