@@ -59,7 +59,8 @@ def test_a_line_is_flat_and_names_everything(tmp_path: Path) -> None:
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     monitor = JsonLines(path)
-    monitor.write(Record(scalars={"a": np.float32(0.5), "b": 3}))
+    scalars: Any = {"a": np.float32(0.5), "b": 3}
+    monitor.write(Record(scalars=scalars))
     monitor.close()
     assert [lines(path)[0][name] for name in "ab"] == [0.5, 3.0]
 
