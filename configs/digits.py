@@ -70,7 +70,7 @@ class ConvNet(nn.Module):
         width: channels of the first layer; the second has twice as many.
     """
 
-    def __init__(self, dimension: int = 64, width: int = 32) -> None:
+    def __init__(self, dimension: int = 64, width: int = 16) -> None:
         super().__init__()
         self.backbone = nn.Sequential(
             nn.Conv2d(1, width, 3, padding=1, bias=False),
