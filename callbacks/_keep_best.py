@@ -59,11 +59,14 @@ class KeepBest(Callback):
 
     def on_metrics(self, record: Record, weights: Callable[[], Mapping[str, Any]]) -> None:
         """Keep the weights if the record has a new best."""
-        if self._best.offer(record) and self.trainer.world.is_chief and self.path is not None:
+        if not self._best.offer(record):
+            return
+        examined = weights()  # on every rank: a sharded model is put together
+        if self.trainer.world.is_chief and self.path is not None:
             best = self._best
             header = {"metric": best.metric, "value": repr(best.value)}
             header |= {"step": str(best.step), "epoch": str(best.epoch)}
-            save_weights(self.path, weights(), header)
+            save_weights(self.path, examined, header)
 
     def after_train(self) -> None:
         """Warn if the metric never came."""

@@ -74,7 +74,10 @@ class Predictor(abc.ABC):
 
     @abc.abstractmethod
     def weights(self) -> Mapping[str, Any]:
-        """Return the examined weights by name, as tensors that share the model's memory."""
+        """Return the examined weights by name, as tensors that share the model's memory.
+
+        Those of a sharded model are put together: every rank calls it, and gets its own copy.
+        """
 
     @abc.abstractmethod
     def buffers(self) -> Mapping[str, Any]:
@@ -82,6 +85,11 @@ class Predictor(abc.ABC):
 
         The ranks of a data-parallel training have equal parameters, but each its own buffers.
         """
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the model's weights are spread over ranks, so that all must run it together."""
+        return False
 
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
         """Return an output as a NumPy array; bfloat16 and narrower floats become float32."""

@@ -16,6 +16,7 @@ from milepost.predictors._torch_copy import copy_module
 from milepost.predictors._torch_device import concrete_device, home_device, to_device
 from milepost.predictors._torch_inner import Inner, capturing, find_inner, inner_outputs
 from milepost.predictors._torch_scope import inference, no_trace, shareable_buffers
+from milepost.predictors._torch_shards import is_shard, whole
 from milepost.predictors._torch_wrappers import bare_name, unwrap
 
 
@@ -116,7 +117,12 @@ class TorchPredictor(Predictor):
 
     def weights(self) -> dict[str, Tensor]:
         state = self._examined.state_dict().items()
-        return {bare_name(name): value for name, value in state if isinstance(value, Tensor)}
+        tensors = {bare_name(name): value for name, value in state if isinstance(value, Tensor)}
+        return {name: whole(value) for name, value in tensors.items()}
+
+    @property
+    def is_sharded(self) -> bool:
+        return any(is_shard(parameter) for parameter in self._model.parameters())
 
     def buffers(self) -> dict[str, Tensor]:
         return dict(shareable_buffers(self._model))

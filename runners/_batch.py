@@ -1,7 +1,7 @@
 """One batch of named fields, with the ids of its rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,12 +21,15 @@ class Batch:
         fields: what the source gave, by name.
         inputs: the fields that go to the model where the user does not say; None leaves it to the
             model's signature.
+        is_spare: whether it only keeps the forward passes of a sharded model in step; what comes
+            out is thrown away.
     """
 
     role: str
     ids: np.ndarray[Any, Any]
     fields: Mapping[str, Any]
     inputs: tuple[str, ...] | None
+    is_spare: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,7 +45,7 @@ class Batch:
                 name: value[rows] if row_count(value) == len(self) else value
                 for name, value in self.fields.items()
             }
-            yield type(self)(self.role, self.ids[rows], fields, self.inputs)
+            yield replace(self, ids=self.ids[rows], fields=fields)
 
 
 def name_fields(

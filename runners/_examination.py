@@ -15,6 +15,7 @@ from milepost.runners._coverage import Coverage, Ids
 from milepost.runners._feed import Draws, Feed, pinned
 from milepost.runners._fetch import Fetched, Fetches, deliver
 from milepost.runners._forward import Forward
+from milepost.runners._in_step import in_step
 from milepost.runners._metrics import compute
 from milepost.runners._prefetch import Prefetch
 from milepost.runners._replicas import map_over
@@ -99,7 +100,9 @@ class Examination:
         predictors: list[Predictor] = []
         together(self._world, lambda: predictors.append(self._make_predictor()))
         predictor = predictors[0]
-        buffers = self._world.share(predictor.buffers() if self._world.is_chief else None)
+        chief = self._world.is_chief
+        shared = self._world.share(predictor.buffers() if chief else None)
+        buffers = None if chief else shared
         with predictor.scope(trace_check=self._trace_check, buffers=buffers):
             together(self._world, self._reset)
             draws = together(self._world, self._feed.draw)
@@ -125,6 +128,8 @@ class Examination:
         """Run this rank's share of the batches; return the ids that were seen."""
         with self._load(draws, predictor) as loaded, self._progress() as bar:
             batches = self._stages.iterate("load", loaded)
+            if predictor.is_sharded and self._world.size > 1:
+                batches = in_step(batches, self._world)
             first = next(batches, None)
             if first is not None:
                 workers = self._workers(predictor, first)
@@ -136,6 +141,8 @@ class Examination:
     def _deliver(self, pieces: Iterable[Fetched], coverage: Coverage, bar: Any) -> None:
         with self._stages.of("update"):
             for fetched in pieces:
+                if fetched.batch.is_spare:
+                    continue
                 deliver(fetched, self._inferencers)
                 coverage.add(fetched.batch.role, fetched.batch.ids)
                 bar.update(len(fetched.batch))

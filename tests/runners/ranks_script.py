@@ -1,5 +1,6 @@
 """What every rank of `test_ranks` runs, under `python -m torch.distributed.run`."""
 
+import copy
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -8,11 +9,14 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
+from milepost.callbacks import KeepBest, Loop
 from milepost.errors import CoverageError, EvaluationError, RankError
-from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval
+from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
+from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner, evaluate
 
 wrong = torch.tensor([0.0] * 8 + [1.0, 1.0])
@@ -157,6 +161,32 @@ def alone() -> Any:
     return metrics
 
 
+def own_buffers() -> Any:
+    """Return the metrics of a model whose BatchNorm saw other batches on each rank."""
+    model = nn.BatchNorm1d(1, affine=False)
+    rank, _ = rank_and_size()
+    assert model.running_mean is not None
+    model.running_mean.fill_(float(rank))
+    metrics = evaluate(model, {"input": wrong[:, None].numpy()}, [ScalarStats("output")])
+    return metrics, model.running_mean.item()
+
+
+def sharded(rundir: Path) -> Any:
+    """Return the metrics of a sharded model on an empty shard, and of the file it was kept in."""
+    torch.manual_seed(0)
+    whole = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+    expected = evaluate(whole, first(4), pairs(), batch_size=1, placement="local")
+    model = copy.deepcopy(whole)
+    fully_shard(model)
+    runner = InferenceRunner(first(4), pairs(), batch_size=1, every="at start")
+    best = KeepBest("validation/retrieval/mrr")
+    with Loop(model, callbacks=[best, runner], rundir=rundir, monitors=[]) as loop:
+        metrics = {name: loop.monitors.get_latest(name) for name in expected}
+    kept = OfflinePredictor(whole, rundir / "best.safetensors", strict=True)
+    same = all(torch.equal(kept.weights()[name], x) for name, x in whole.state_dict().items())
+    return {"metrics": metrics, "expected": expected, "kept": same}
+
+
 def by_time() -> list[int]:
     """Return the steps at which a runner ran that is due by a function of rank and step."""
     rank, _ = rank_and_size()
@@ -173,6 +203,8 @@ def main(out: Path) -> None:
         "failures": failures(),
         "alone": alone(),
         "by_time": by_time(),
+        "own_buffers": own_buffers(),
+        "sharded": sharded(out),
     }
     (out / f"{rank}.json").write_text(json.dumps(report))
     distributed.destroy_process_group()

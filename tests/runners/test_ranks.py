@@ -87,3 +87,17 @@ def test_one_rank_can_evaluate_a_wrapped_model_alone(reports: Any) -> None:
 
 def test_the_chief_decides_when_a_function_says_when(reports: Any) -> None:
     assert all(report["by_time"] == [2] for report in reports)
+
+
+def test_every_rank_examines_the_chiefs_buffers_and_keeps_its_own(reports: Any) -> None:
+    for rank, report in enumerate(reports):
+        metrics, own = report["own_buffers"]
+        assert metrics == {"validation/output": pytest.approx(0.2, abs=1e-5)}
+        assert own == rank
+
+
+def test_a_sharded_model_is_examined_and_kept_whole(reports: Any) -> None:
+    for report in reports:
+        given = report["sharded"]
+        assert given["metrics"] == pytest.approx(given["expected"], abs=1e-6, nan_ok=True)
+        assert given["kept"]
