@@ -88,5 +88,6 @@ def check_alike(arrays: Sequence[Labels]) -> None:
 
 def _unique(labels: Labels) -> tuple[Labels, Ints]:
     """Return the different labels, ascending, and the position of each label among them."""
-    unique, inverse = np.unique(labels, axis=0, return_inverse=True)
+    axis = 0 if labels.ndim > 1 else None
+    unique, inverse = np.unique(labels, axis=axis, return_inverse=True)
     return unique, inverse.reshape(-1)

@@ -186,7 +186,7 @@ class MatchRate(PairInferencer):
         self._counts += pair_histogram(
             own.embeddings,
             beside(part[self.fetches[0]], own.embeddings),
-            self._labels().codes(own.labels),
+            self._codes,
             part[_CODE],
             self._bins,
             distance=self._distance,
@@ -227,6 +227,7 @@ class MatchRate(PairInferencer):
         if self._table is None:
             self._table = LabelTable.sum([self._collected.table(), *self._others])
             self._gallery = "gallery" if self._table.counts[:, 1].any() else "query"
+            self._codes = self._table.codes(self._collected.of("query").labels)
         return self._table
 
     def _cells(self) -> Cells:

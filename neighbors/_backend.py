@@ -18,8 +18,8 @@ Array: TypeAlias = Any
 class Backend(Protocol):
     """What a library of arrays must give; `x` and the results are its own arrays."""
 
-    def block_pairs(self, like: Array) -> int:
-        """Return how many pairs a block of scores should hold to be quick where `like` lives."""
+    def tile_pairs(self, like: Array) -> int:
+        """Return how many pairs to score at once to be quick where `like` lives."""
 
     def available_bytes(self, like: Array) -> int:
         """Return the free memory where `like` lives."""
@@ -59,6 +59,9 @@ class Backend(Protocol):
 
     def largest(self, keys: Array, k: int) -> Array:
         """Return the `k` largest of each row, in descending order."""
+
+    def running_max(self, x: Array) -> Array:
+        """Return for each position of a row the largest number up to there."""
 
     def tally(self, counts: Array, x: Array) -> None:
         """Add to int64 `counts` how often each of its positions occurs in `x`."""

@@ -1,11 +1,13 @@
 """Score blocks: all pairs of queries and gallery, a piece at a time, within a memory budget."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from milepost.neighbors._backend import Array, Backend, backend_of
 from milepost.neighbors._score import Distance, prepare, score_block
 
+_TILES = 4  # in a block from which the nearest are chosen: fewer, longer lists to choose from
 _PAIR_BYTES = 72  # the temporary arrays of `score_block`, a key and its copy
 _NUMBER_BYTES = 40  # float64 copies of a row's numbers
 _ENTRY_BYTES = 40  # a key in the best so far, in the block's best, joined, and sorted
@@ -45,10 +47,10 @@ def block_shape(
         backend: what owns the arrays.
     """
     budget = memory_budget(max_memory_bytes, gallery)
-    pairs = backend.block_pairs(gallery)
-    width = max(1, min(len(gallery), max(4096, 2 * depth)))
-    height = max(1, min(len(queries), max(256, pairs // width)))
-    width = max(1, min(len(gallery), max(width, pairs // height)))
+    tile = backend.tile_pairs(gallery)
+    height = max(1, min(len(queries), math.isqrt(tile) // 2))
+    tiles = _TILES if depth else 1
+    width = max(1, min(len(gallery), max(tiles * tile // height, 2 * depth)))
 
     def fits() -> bool:
         rows = (width + height) * queries.shape[1] * _NUMBER_BYTES
@@ -85,5 +87,6 @@ def gallery_blocks(
     for columns in spans(len(gallery), width):
         if columns.stop > first:
             block = prepare(gallery[columns], distance, backend)
-            scores = score_block(prepared, block, distance, backend)
-            yield Block(columns.start, columns.stop, scores)
+            tiles = spans(len(block), max(1, backend.tile_pairs(gallery) // len(queries)))
+            scores = [score_block(prepared, block[tile], distance, backend) for tile in tiles]
+            yield Block(columns.start, columns.stop, backend.concat(scores, axis=1))

@@ -9,8 +9,8 @@ import psutil
 Array = npt.NDArray[Any]
 
 
-def block_pairs(like: Array) -> int:
-    return 1 << 20
+def tile_pairs(like: Array) -> int:
+    return 1 << 18  # 2 MiB of float64, so that temporary arrays stay in the cache
 
 
 def available_bytes(like: Array) -> int:
@@ -71,6 +71,10 @@ def largest(keys: Array, k: int) -> Array:
     if k < width:
         keys = np.partition(keys, width - k, axis=1)[:, width - k :]
     return np.sort(keys, axis=1)[:, ::-1]
+
+
+def running_max(x: Array) -> Array:
+    return np.maximum.accumulate(x, axis=1)
 
 
 def tally(counts: Array, x: Array) -> None:

@@ -93,12 +93,16 @@ def majority(labels: Array, k: int) -> Array:
     """
     backend = backend_of(labels)
     voters = backend.int64(labels[:, :k])
-    votes = backend.int64(voters < 0) * -1
-    for rank in range(voters.shape[1]):
-        votes += (voters == voters[:, rank : rank + 1]) & (voters >= 0)
-    most = backend.int64(votes == backend.largest(votes, 1))
-    first = (most.cumsum(axis=1) == 0).sum(axis=1)
-    return voters[backend.array(np.arange(len(voters)), like=voters), first]
+    count = voters.shape[1]
+    ranks = backend.array(np.arange(count)[None, :], like=voters)
+    by_label = backend.largest(voters * count + ranks, count)  # the nearest of a label comes last
+    label, rank = by_label // count, by_label % count
+    changes = ranks[:, 1:] * (label[:, 1:] != label[:, :-1])
+    starts = backend.running_max(backend.concat([0 * label[:, :1], changes], axis=1))
+    votes = ranks - starts + 1  # of a label so far: all of them at its nearest member
+    merit = (votes * count - rank) * (label >= 0)
+    rows = backend.array(np.arange(len(label)), like=label)
+    return label[rows, merit.argmax(axis=1)]
 
 
 def _ratio(part: Array, whole: Array) -> Array:

@@ -107,14 +107,18 @@ def score_block(queries: Array, gallery: Array, distance: Distance, backend: Bac
         sums, reach = q @ g.T, 1.0
         if distance == "dot":
             reach = _norms(q, backend)[:, None] * _norms(g, backend)[None, :]
-    zero = None if distance == "l2" else reach * _ZERO
+    zero = 0.0 if distance == "l2" else reach * _ZERO
     if exact:
         return _finish(sums, zero, backend)
     error = reach * _relative_error(q.shape[1])
-    low = _finish(sums - error, zero, backend)
-    sums += error
-    high = _finish(sums.clip(max=0.0) if distance == "l2" else sums, zero, backend)
-    return _settle(low, low != high, queries, gallery, distance, backend)
+    scores = backend.round32(sums - error) + 0.0  # no negative zero
+    doubt = scores != backend.round32(sums + error)
+    small = abs(sums) <= zero + error
+    if bool(small.any()):
+        doubt |= small
+        doubt &= abs(sums) + error > zero
+        scores[small] = 0.0
+    return _settle(scores, doubt, queries, gallery, distance, backend)
 
 
 def _norms(rows: Array, backend: Backend) -> Array:
@@ -159,11 +163,9 @@ def _is_on_coarse_grid(q: Array, g: Array, backend: Backend) -> bool:
     return all(bool((rows / step == backend.rint(rows / step)).all()) for rows in probes)
 
 
-def _finish(sums: Array, zero: Array | float | None, backend: Backend) -> Array:
-    """Return sums as scores: small ones as 0, rounded to float32. It is a monotone function."""
-    if zero is not None:
-        sums = sums * (abs(sums) > zero)
-    return backend.round32(sums) + 0.0  # no negative zero
+def _finish(sums: Array, zero: Array | float, backend: Backend) -> Array:
+    """Return sums as scores: small ones as 0, others rounded to float32."""
+    return backend.round32(sums * (abs(sums) > zero)) + 0.0  # no negative zero
 
 
 def _settle(
@@ -194,6 +196,6 @@ def _tree_scores(q: Array, g: Array, distance: Distance, backend: Backend) -> Ar
     """Return the scores of prepared rows, pair by pair, as they are defined."""
     q, g = backend.float64(q), backend.float64(g)
     if distance == "l2":
-        return _finish(-tree_sum((q - g) ** 2), None, backend)
+        return _finish(-tree_sum((q - g) ** 2), 0.0, backend)
     zero = _ZERO * (_norms(q, backend) * _norms(g, backend)) if distance == "dot" else _ZERO
     return _finish(tree_sum(q * g), zero, backend)

@@ -102,10 +102,13 @@ def search(
     exclude = _as_positions(exclude, queries, backend)
     others = len(gallery) - int(len(queries) > 0 and bool((exclude >= 0).all()))
     k = max(0, min(k, others))
-    keys = backend.array(np.full((len(queries), k), _NOTHING), like=queries)
+    result = Neighbors(
+        backend.array(np.zeros((len(queries), k), np.int64), like=queries),
+        backend.array(np.zeros((len(queries), k), np.float32), like=queries),
+    )
     shape = block_shape(queries, gallery, k, max_memory_bytes, backend)
     for rows in spans(len(queries) if k else 0, shape.queries):
-        best = keys[rows, :0]
+        best = result.indices[rows, :0]
         for block in gallery_blocks(queries[rows], gallery, distance, shape.gallery, backend):
             found = _rank_keys(block, backend)
             if allowed is not None:
@@ -114,8 +117,8 @@ def search(
             _put(found, block, exclude[rows], _NOTHING, backend)
             best = backend.concat([best, backend.largest(found, min(k, found.shape[1]))], axis=1)
             best = backend.largest(best, min(k, best.shape[1]))
-        keys[rows] = best
-    return _decode(keys, backend)
+        result.indices[rows], result.scores[rows] = _decode(best, backend)
+    return result
 
 
 def count_before(

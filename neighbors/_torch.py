@@ -10,8 +10,8 @@ import torch
 from milepost.neighbors import _numpy
 
 
-def block_pairs(like: torch.Tensor) -> int:
-    return 1 << 20 if like.device.type == "cpu" else 1 << 24
+def tile_pairs(like: torch.Tensor) -> int:
+    return 1 << 18 if like.device.type == "cpu" else 1 << 24
 
 
 def available_bytes(like: torch.Tensor) -> int:
@@ -71,6 +71,10 @@ def largest(keys: torch.Tensor, k: int) -> torch.Tensor:
     if keys.device.type == "cpu":  # where topk of int64 takes ten times as long
         return torch.from_numpy(_numpy.largest(keys.numpy(), k).copy())
     return keys.topk(k, dim=1).values
+
+
+def running_max(x: torch.Tensor) -> torch.Tensor:
+    return x.cummax(dim=1).values
 
 
 def tally(counts: torch.Tensor, x: torch.Tensor) -> None:

@@ -125,6 +125,17 @@ def test_the_majority_label_is_that_of_most_then_of_the_nearest() -> None:
         assert neighbors.majority(convert(labels), 9).tolist() == [2, 2, 7, -1, 0]
 
 
+def test_the_majority_is_that_of_a_count() -> None:
+    labels = np.random.default_rng(1).integers(-1, 5, (300, 9))
+    for k in (1, 2, 5, 9):
+        expected = []
+        for row in labels[:, :k].tolist():
+            voters = [label for label in row if label >= 0] or [-1]
+            expected.append(max(dict.fromkeys(voters), key=voters.count))  # of equals the first
+        assert neighbors.majority(labels, k).tolist() == expected
+        assert neighbors.majority(torch.from_numpy(labels), k).tolist() == expected
+
+
 def test_a_list_of_no_neighbours_has_the_value_0() -> None:
     relevance = np.zeros((2, 0), bool)
     relevant = np.array([1, 3])
