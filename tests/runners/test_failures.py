@@ -89,7 +89,7 @@ def run_to_its_error(data: Any, inferencers: Any = None, **options: Any) -> Exce
     runner = InferenceRunner(data, inferencers or scores(), **options)
     trainer = Recording(examined)
     with pytest.raises(Exception) as raised:  # noqa: PT011 - the caller looks at it
-        runner.run(trainer)  # type: ignore[arg-type]  # acts as one
+        runner.run(trainer)
     assert [record.scalars for record in trainer.records] == [{}]
     assert str(raised.value) in str(trainer.records[0].error)
     assert trainer.records[0].step == 7

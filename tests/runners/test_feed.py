@@ -59,7 +59,7 @@ def read(
     declared: int | None = None,
 ) -> list[Any]:
     """Return (id, first field) of all rows, rank by rank, in the order of reading."""
-    rows = []
+    rows: list[Any] = []
     loading = loading or Loading(batch_size=4)
     feeds = [Feed(data, fields=fields, size=declared, loading=loading) for _ in range(size)]
     draws = [feed.draw() for feed in feeds]
@@ -192,7 +192,7 @@ def test_a_wrapped_batch_sampler_is_seen_through() -> None:
             return iter([*self.batch_sampler, *self.batch_sampler])
 
     inner = BatchSampler(RandomSampler(dataset), 3, drop_last=False)
-    assert sorted(read(DataLoader(dataset, batch_sampler=Shards(inner)))) == EVERYTHING  # type: ignore[arg-type]
+    assert sorted(read(DataLoader(dataset, batch_sampler=Shards(inner)))) == EVERYTHING
 
 
 def test_a_stream_that_shards_itself_must_give_ids() -> None:

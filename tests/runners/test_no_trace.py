@@ -76,11 +76,11 @@ def train(runner: InferenceRunner | None) -> tuple[dict[str, Any], list[bool], l
         for _ in loop.epochs(3):
             for image, label in loop.steps(loader):
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(model(image), label).backward()
+                torch.autograd.backward(nn.functional.cross_entropy(model(image), label))
                 optimizer.step()
     slots = {f"slot {i}": s["momentum_buffer"] for i, s in optimizer.state_dict()["state"].items()}
     flags = [part.training for part in model.modules()]
-    states = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index,union-attr]
+    states = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index]
     return {**model.state_dict(), **slots}, flags, states
 
 
@@ -183,5 +183,5 @@ def test_an_evaluation_in_the_middle_of_a_step_does_not_break_its_backward() -> 
     runner = InferenceRunner(held_out, inferencers(), every="1 step")
     loss = nn.functional.cross_entropy(model(images), labels)
     assert runner.maybe_run(model, step=1)
-    loss.backward()
-    nn.functional.cross_entropy(model(images), labels).backward()
+    torch.autograd.backward(loss)
+    torch.autograd.backward(nn.functional.cross_entropy(model(images), labels))

@@ -23,7 +23,7 @@ def test_an_error_of_the_source_is_raised_at_its_place_with_its_cause() -> None:
         msg = "no such file"
         raise OSError(msg)
 
-    seen = []
+    seen: list[int] = []
     with pytest.raises(OSError, match=r"^no such file$"), Prefetch(failing(), depth=5) as items:
         seen.extend(items)
     with Prefetch(failing(), depth=5) as items:
