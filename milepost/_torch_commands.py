@@ -14,12 +14,12 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from torch import nn
 
 from milepost import _config
-from milepost._torch_recipe import Recipe, choose_device, seed_everything, train
+from milepost._torch_recipe import Recipe, choose_device, make_repeatable, train
 from milepost.callbacks import Loop
 from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner
 
-_EXAMINED = ("model", "runners", "seed", "device")
+_EXAMINED = ("model", "runners", "seed", "device", "threads")
 _MADE_OF_A_CLASS = ("model", "loss", "optimizer", "train")
 
 
@@ -149,6 +149,6 @@ def _name_runners(config: Mapping[str, Any]) -> None:
 
 
 def _make(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
-    """Make every object of a configuration, its random numbers seeded."""
-    seed_everything(config.seed)
+    """Make every object of a configuration, the same each time."""
+    make_repeatable(config.seed, config.threads)
     return dict(vars(parser.instantiate(config)))

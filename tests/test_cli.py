@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.numpy import load_file
 
@@ -17,9 +19,12 @@ SMALL = ["--epochs=2", "--train.copies=1", "--train.orientations=false", "--mode
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))  # commands put the folder in front
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 def evaluations(rundir: str) -> list[dict[str, Any]]:
