@@ -85,9 +85,6 @@ class Retrieval(PairInferencer):
     """
 
     arrays: ClassVar[Literal["numpy", "native"]] = "native"
-    roles = ("query", "gallery")
-    shared_ids: bool = False
-    max_memory_bytes: int | None = None
 
     def __init__(
         self,

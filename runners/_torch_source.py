@@ -1,6 +1,7 @@
 """Sources that PyTorch's loaders read: datasets, iterable datasets, data loaders."""
 
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
 from typing import Any, final
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.utils.data import (
 )
 
 from milepost.callbacks import World
-from milepost.errors import StalledError
+from milepost.errors import EvaluationError, StalledError
 from milepost.runners._source import (
     DEFAULT_BATCH_SIZE,
     Batches,
@@ -214,16 +215,28 @@ def _read_plan(iterator: Iterator[Any], plan: Plan) -> RawBatches:
 
 
 def _until_stalled(iterator: Iterator[Any]) -> Iterator[Any]:
-    """Give what the loader gives; leave no worker behind, also when it is not read to its end."""
+    """Give what the loader gives; leave no worker behind, also when it is not read to its end.
+
+    Raises:
+        EvaluationError: a worker died.
+        StalledError: the loader's time-out has passed.
+    """
+    workers = getattr(iterator, "_workers", ())
     try:
         yield from iterator
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
+        died = [
+            worker for worker in workers if worker.exitcode
+        ]  # None while it lives, 0 at its end
+        if died:
+            msg = f"the loader's worker {died[0].pid} died with exit code {died[0].exitcode}"
+            raise EvaluationError(msg) from error
         if "timed out" in str(error):
             msg = f"the loader gave nothing for its time-out: {error}"
             raise StalledError(msg) from error
         raise
     finally:
-        for worker in getattr(iterator, "_workers", ()):
+        for worker in workers:
             worker.terminate()  # at once: a stalled one would be waited for
         shut_down = getattr(iterator, "_shutdown_workers", None)
         if shut_down is not None:  # not left to `__del__`: an error's traceback holds the iterator
