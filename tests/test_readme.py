@@ -52,6 +52,12 @@ def test_the_worked_example_of_an_inferencer_holds() -> None:
     assert doctest.DocTestRunner().run(example) == (0, 4)
 
 
+def test_the_index_lists_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert set(re.findall(r"^\| \[(.*?)\]\(\1\)", index, re.MULTILINE)) == pages
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
