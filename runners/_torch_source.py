@@ -224,17 +224,18 @@ def _until_stalled(iterator: Iterator[Any]) -> Iterator[Any]:
     workers = getattr(iterator, "_workers", ())
     try:
         yield from iterator
-    except (RuntimeError, OSError) as error:
-        died = [
-            worker for worker in workers if worker.exitcode
-        ]  # None while it lives, 0 at its end
-        if died:
-            msg = f"the loader's worker {died[0].pid} died with exit code {died[0].exitcode}"
-            raise EvaluationError(msg) from error
-        if "timed out" in str(error):
-            msg = f"the loader gave nothing for its time-out: {error}"
-            raise StalledError(msg) from error
-        raise
+    except RuntimeError as error:
+        if "timed out" not in str(error):
+            raise
+        msg = f"the loader gave nothing for its time-out: {error}"
+        raise StalledError(msg) from error
+    except (ConnectionError, EOFError) as error:  # what a worker that died had still to send
+        wait([worker.sentinel for worker in workers], timeout=1)
+        died = [worker for worker in workers if worker.exitcode]
+        if not died:
+            raise
+        msg = f"DataLoader worker {died[0].pid} died with exit code {died[0].exitcode}"
+        raise EvaluationError(msg) from error
     finally:
         for worker in workers:
             worker.terminate()  # at once: a stalled one would be waited for
