@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
+
+from milepost import errors
 
 
 @final
@@ -26,6 +27,9 @@ class Digits(TensorDataset):
         orientations: label an image mirrored or turned by quarters as another class: 8 labels a
             digit, `8 * digit + orientation`, for a model that has few digits to learn from.
         seed: of tilt, place and noise.
+
+    Raises:
+        ImportError: scikit-learn, which holds the images, is not installed.
     """
 
     def __init__(
@@ -36,6 +40,10 @@ class Digits(TensorDataset):
         orientations: bool = False,
         seed: int = 0,
     ) -> None:
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError as error:
+            raise errors.missing_extra("scikit-learn", "demo") from error
         pixels, digits = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
         kept = torch.isin(digits, torch.tensor(list(classes))).nonzero()[:, 0].repeat(copies)
         images = _draw(pixels[kept].float().reshape(-1, 1, 8, 8) / 16, seed)

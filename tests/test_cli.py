@@ -141,6 +141,17 @@ def test_a_checkpoint_that_is_wrong_gives_one_line_and_code_2(
     assert error.count("\n") == 1
 
 
+def test_a_recipe_that_needs_an_extra_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert main(["run", DIGITS]) == 2
+    assert capsys.readouterr().err == (
+        "milepost run: error: scikit-learn is not installed; "
+        'pip install "milepost[demo]" brings it\n'
+    )
+
+
 def test_no_command_is_an_error_that_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["rum"])
