@@ -122,10 +122,11 @@ def _parse(
         raise ValueError(msg) from error
 
 
-def _reason(error: argparse.ArgumentError) -> str:
+def _reason(error: Exception) -> str:
     """Return what is wrong with a value, without the parser's own types."""
     reason = re.sub(r'Parser key "([^"]*)":', r"\1:", str(error))
     reason = re.sub(r"Type \S*Callable\[.*\] expects a function or a callable class: ", "", reason)
+    reason = re.sub(r"Invalid subclass spec given as value for type \w+: ", "", reason)
     return re.sub(r"\.+ Got value: Namespace\(.*", "", reason, flags=re.DOTALL)
 
 
@@ -151,4 +152,7 @@ def _name_runners(config: Mapping[str, Any]) -> None:
 def _make(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
     """Make every object of a configuration, the same each time."""
     make_repeatable(config.seed, config.threads)
-    return dict(vars(parser.instantiate(config)))
+    try:
+        return dict(vars(parser.instantiate(config)))
+    except ValueError as error:
+        raise ValueError(_reason(error)) from error
