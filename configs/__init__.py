@@ -1,1 +1,1 @@
-"""."""
+"""Ready recipes, with the models and data that they name."""
