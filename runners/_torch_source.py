@@ -1,7 +1,6 @@
 """Sources that PyTorch's loaders read: datasets, iterable datasets, data loaders."""
 
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import wait
 from typing import Any, final
 
 import numpy as np
@@ -230,7 +229,8 @@ def _until_stalled(iterator: Iterator[Any]) -> Iterator[Any]:
         msg = f"the loader gave nothing for its time-out: {error}"
         raise StalledError(msg) from error
     except (ConnectionError, EOFError) as error:  # what a worker that died had still to send
-        wait([worker.sentinel for worker in workers], timeout=1)
+        for worker in workers:
+            worker.join(1.0)
         died = [worker for worker in workers if worker.exitcode]
         if not died:
             raise
