@@ -239,6 +239,7 @@ def _until_stalled(iterator: Iterator[Any]) -> Iterator[Any]:
     finally:
         for worker in workers:
             worker.terminate()  # at once: a stalled one would be waited for
+            worker.join(1.0)
         shut_down = getattr(iterator, "_shutdown_workers", None)
         if shut_down is not None:  # not left to `__del__`: an error's traceback holds the iterator
             shut_down()
