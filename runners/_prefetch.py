@@ -11,7 +11,8 @@ from milepost.errors import StalledError
 T = TypeVar("T")
 
 _POLL_S = 0.05
-_JOIN_S = 2.0
+_JOIN_S = 10.0  # a torch loader looks up every 5 s
+_STALLED_JOIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Prefetch(Generic[T]):
         self.abandoned: str | None = None
         self._source = source
         self._timeout_s = timeout_s
+        self._stalled = False
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="milepost-prefetch", daemon=True)
@@ -55,7 +57,7 @@ class Prefetch(Generic[T]):
         self._stop.set()
         while not self._queue.empty():
             self._queue.get_nowait()
-        self._thread.join(_JOIN_S)
+        self._thread.join(_STALLED_JOIN_S if self._stalled else _JOIN_S)
         if self._thread.is_alive():
             self.abandoned = self._thread.name
 
@@ -64,6 +66,7 @@ class Prefetch(Generic[T]):
             try:
                 item = self._queue.get(timeout=self._timeout_s)
             except queue.Empty:
+                self._stalled = True
                 msg = f"the source gave nothing for {self._timeout_s:g} s (`timeout_s`)"
                 raise StalledError(msg) from None
             if not isinstance(item, _End):

@@ -177,9 +177,7 @@ def test_a_worker_that_dies_is_an_error() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     error = run_to_its_error(Items(at), num_workers=1, batch_size=2)
-    assert re.match(
-        r"DataLoader worker .* (is killed by signal|died with exit code -9)", str(error)
-    )
+    assert re.match(r"DataLoader worker .*(killed by signal|exited unexpectedly|died)", str(error))
 
 
 def test_a_worker_that_stalls_ends_the_run_and_leaves_no_process() -> None:
