@@ -1,1 +1,1 @@
-"""."""
+"""Adapters to training frameworks: none yet; `milepost.Loop` serves loops of your own."""
