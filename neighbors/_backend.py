@@ -60,6 +60,9 @@ class Backend(Protocol):
     def largest(self, keys: Array, k: int) -> Array:
         """Return the `k` largest of each row, in descending order."""
 
+    def last_axis_max(self, x: Array) -> Array:
+        """Return the largest number of the last axis."""
+
     def running_max(self, x: Array) -> Array:
         """Return for each position of a row the largest number up to there."""
 

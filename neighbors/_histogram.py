@@ -162,7 +162,7 @@ def pair_histogram(
     first = np.zeros(len(queries), np.int64) if first is None else first
     exclude = np.full(len(queries), -1) if exclude is None else exclude
     own, others = (backend.array(x, like=queries) for x in (query_labels, gallery_labels))
-    cell_of = _CellLookup(bins, queries, backend)
+    cell_of = CellLookup(bins, queries, backend)
     counts = backend.array(np.zeros(2 * (bins.cells + 1), np.int64), like=queries)
     shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
     for rows in spans(len(queries), shape.queries):
@@ -178,7 +178,7 @@ def pair_histogram(
     return backend.numpy(counts).reshape(2, -1)[:, :-1]
 
 
-class _CellLookup:
+class CellLookup:
     """Gives the cell of each score; pairs that are not counted go into one more cell."""
 
     def __init__(self, bins: Bins, like: Array, backend: Backend) -> None:

@@ -73,6 +73,10 @@ def largest(keys: Array, k: int) -> Array:
     return np.sort(keys, axis=1)[:, ::-1]
 
 
+def last_axis_max(x: Array) -> Array:
+    return np.asarray(x.max(axis=-1))
+
+
 def running_max(x: Array) -> Array:
     return np.maximum.accumulate(x, axis=1)
 

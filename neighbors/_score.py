@@ -188,11 +188,11 @@ def _settle(
         step = max(1, _CHUNK // queries.shape[1])
         for start in range(0, doubtful, step):
             ij = i[start : start + step], j[start : start + step]
-            scores[ij] = _tree_scores(queries[ij[0]], gallery[ij[1]], distance, backend)
+            scores[ij] = tree_scores(queries[ij[0]], gallery[ij[1]], distance, backend)
     return scores
 
 
-def _tree_scores(q: Array, g: Array, distance: Distance, backend: Backend) -> Array:
+def tree_scores(q: Array, g: Array, distance: Distance, backend: Backend) -> Array:
     """Return the scores of prepared rows, pair by pair, as they are defined."""
     q, g = backend.float64(q), backend.float64(g)
     if distance == "l2":

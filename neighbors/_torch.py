@@ -73,6 +73,10 @@ def largest(keys: torch.Tensor, k: int) -> torch.Tensor:
     return keys.topk(k, dim=1).values
 
 
+def last_axis_max(x: torch.Tensor) -> torch.Tensor:
+    return x.amax(dim=-1)
+
+
 def running_max(x: torch.Tensor) -> torch.Tensor:
     return x.cummax(dim=1).values
 
