@@ -8,6 +8,7 @@ MilepostError
 │   ├── RankError          another rank failed
 │   ├── StalledError       the source gave nothing for `timeout_s`
 │   └── TraceError         `trace_check` found the model changed
+├── IndexFileError         a saved index is damaged, or not the one that is asked for (a ValueError)
 └── UnknownNameError       a field, output, key or metric that does not exist (also a LookupError)
 ```
 
@@ -44,6 +45,10 @@ class StalledError(EvaluationError):
 
 class TraceError(EvaluationError):
     """The evaluation changed the model."""
+
+
+class IndexFileError(MilepostError, ValueError):
+    """A saved index is damaged, or is not the one that is asked for; it was not loaded."""
 
 
 class UnknownNameError(MilepostError, LookupError):

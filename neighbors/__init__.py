@@ -13,7 +13,7 @@ from milepost.neighbors._blocks import memory_budget as memory_budget
 from milepost.neighbors._score import Distance as Distance
 from milepost.neighbors._score import check_distance as check_distance
 from milepost.neighbors._search import pair_scores as pair_scores
-from milepost.neighbors._search import Neighbors as Neighbors
+from milepost.neighbors._rank_keys import Neighbors as Neighbors
 from milepost.neighbors._search import search as search
 from milepost.neighbors._search import count_before as count_before
 from milepost.neighbors._ranking import hit_rate as hit_rate
@@ -38,3 +38,9 @@ from milepost.neighbors._operating_points import best_f1 as best_f1
 from milepost.neighbors._operating_points import area_under_curve as area_under_curve
 from milepost.neighbors._operating_points import even_bits as even_bits
 from milepost.neighbors._operating_points import refinement as refinement
+from milepost.neighbors._indexer import Indexer as Indexer
+from milepost.neighbors._indexer import NearestNeighbors as NearestNeighbors
+from milepost.neighbors._index_file import IndexDetails as IndexDetails
+from milepost.neighbors._faiss_indexer import FaissIndexer as FaissIndexer
+from milepost.neighbors._exact_indexer import ExactIndexer as ExactIndexer
+from milepost.neighbors._disk_indexer import DiskIndexer as DiskIndexer
