@@ -63,6 +63,16 @@ class Backend(Protocol):
     def last_axis_max(self, x: Array) -> Array:
         """Return the largest number of the last axis."""
 
+    def take(self, x: Array, positions: Array) -> Array:
+        """Return the rows of `x` at positions of any shape."""
+
+    def best_products(self, queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
+        """Return the `k` largest products of each query, and where in the gallery they are.
+
+        Float32 in and computed with, each rounded as float32 at least: (Q, k) descending, and
+        int64 (Q, k).
+        """
+
     def running_max(self, x: Array) -> Array:
         """Return for each position of a row the largest number up to there."""
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from milepost.neighbors import _numpy
 from milepost.neighbors._backend import Array, Backend
 from milepost.neighbors._blocks import Block, block_shape, gallery_blocks, spans
+from milepost.neighbors._rank_keys import from_ordered, ordered
 from milepost.neighbors._score import Distance, as_pair_of_rows, check_distance
-from milepost.neighbors._search import from_ordered, ordered
 
 NUMBER_OF_BINS = 1 << 18
 BIN_BITS = 14

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from milepost.neighbors._blas import torch_in_place_of_openblas
+
 Array = npt.NDArray[Any]
 
 
@@ -75,6 +77,22 @@ def largest(keys: Array, k: int) -> Array:
 
 def last_axis_max(x: Array) -> Array:
     return np.asarray(x.max(axis=-1))
+
+
+def take(x: Array, positions: Array) -> Array:
+    return x.take(positions, axis=0)  # much quicker than by index
+
+
+def best_products(queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
+    torch = torch_in_place_of_openblas()
+    if torch is not None:
+        tensors = (torch.rows32(x) for x in (queries, gallery))
+        found = torch.tiled_products(*tensors, k)
+        return torch.numpy(found[0]), torch.numpy(found[1])
+    import faiss  # only where it is used
+
+    values, indices = faiss.knn(queries, gallery, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return values, indices
 
 
 def running_max(x: Array) -> Array:

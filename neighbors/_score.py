@@ -107,10 +107,50 @@ def score_block(queries: Array, gallery: Array, distance: Distance, backend: Bac
         sums, reach = q @ g.T, 1.0
         if distance == "dot":
             reach = _norms(q, backend)[:, None] * _norms(g, backend)[None, :]
-    zero = 0.0 if distance == "l2" else reach * _ZERO
     if exact:
-        return _finish(sums, zero, backend)
-    error = reach * _relative_error(q.shape[1])
+        return _finish(sums, 0.0 if distance == "l2" else reach * _ZERO, backend)
+    scores, doubt = _rounded(sums, reach, q.shape[1], distance, backend)
+    return _settle(scores, doubt, queries, gallery, distance, backend)
+
+
+def score_lists(
+    queries: Array, gallery: Array, positions: Array, distance: Distance, backend: Backend
+) -> Array:
+    """Return the scores of prepared rows with some gallery rows each, float32 (Q, K).
+
+    Memory: 12 bytes a number of the rows that are listed.
+
+    Args:
+        queries: float32 (Q, d).
+        gallery: float32 (G, d).
+        positions: int64 (Q, K), in the gallery.
+        distance: what the score is made of.
+        backend: what owns the arrays.
+    """
+    q, g = backend.float64(queries), backend.float64(backend.take(gallery, positions))
+    if distance == "l2":
+        g -= q[:, None, :]
+        g *= g
+        reach = g.sum(axis=-1)
+        sums = -reach
+    else:
+        sums, reach = (g @ q[:, :, None])[:, :, 0], 1.0
+        if distance == "dot":
+            g *= g
+            reach = _norms(q, backend)[:, None] * backend.sqrt(g.sum(axis=-1))
+    scores, doubt = _rounded(sums, reach, q.shape[1], distance, backend)
+    if bool(doubt.any()):
+        i, j = backend.positions(doubt)
+        scores[i, j] = tree_scores(queries[i], gallery[positions[i, j]], distance, backend)
+    return scores
+
+
+def _rounded(
+    sums: Array, reach: Array | float, dimension: int, distance: Distance, backend: Backend
+) -> tuple[Array, Array]:
+    """Return float64 sums as scores, and which of them are in doubt."""
+    zero = 0.0 if distance == "l2" else reach * _ZERO
+    error = reach * _relative_error(dimension)
     scores = backend.round32(sums - error) + 0.0  # no negative zero
     doubt = scores != backend.round32(sums + error)
     small = abs(sums) <= zero + error
@@ -118,7 +158,7 @@ def score_block(queries: Array, gallery: Array, distance: Distance, backend: Bac
         doubt |= small
         doubt &= abs(sums) + error > zero
         scores[small] = 0.0
-    return _settle(scores, doubt, queries, gallery, distance, backend)
+    return scores, doubt
 
 
 def _norms(rows: Array, backend: Backend) -> Array:

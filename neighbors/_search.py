@@ -4,29 +4,17 @@ Q and G are the numbers of queries and of gallery rows, d is the dimension.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from milepost.neighbors._backend import Array, Backend, backend_of
-from milepost.neighbors._blocks import Block, block_shape, gallery_blocks, spans
+from milepost.neighbors._blocks import Block, block_shape, gallery_blocks, memory_budget, spans
+from milepost.neighbors._filter import filtered_search
+from milepost.neighbors._rank_keys import NOTHING, decode, merged, rank_keys
+from milepost.neighbors._rank_keys import Neighbors as Neighbors
 from milepost.neighbors._score import Distance, as_pair_of_rows, check_distance
 
-_LOW = 0xFFFFFFFF
-_NOTHING = -(2**63)  # a key below that of every score
-
-
-class Neighbors(NamedTuple):
-    """What a search found, the nearest first.
-
-    Attributes:
-        indices: int64 (Q, k), positions in the gallery; -1 where there are fewer than k.
-        scores: float32 (Q, k), larger is closer: cosine, dot product or, for l2, minus the squared
-            distance; minus infinity where there are fewer than k.
-    """
-
-    indices: Array
-    scores: Array
+_DECODED = 1 << 18  # keys decoded at once
 
 
 def pair_scores(
@@ -102,22 +90,32 @@ def search(
     exclude = _as_positions(exclude, queries, backend)
     others = len(gallery) - int(len(queries) > 0 and bool((exclude >= 0).all()))
     k = max(0, min(k, others))
+    budget = memory_budget(max_memory_bytes, gallery)
     result = Neighbors(
         backend.array(np.zeros((len(queries), k), np.int64), like=queries),
         backend.array(np.zeros((len(queries), k), np.float32), like=queries),
     )
-    shape = block_shape(queries, gallery, k, max_memory_bytes, backend)
-    for rows in spans(len(queries) if k else 0, shape.queries):
-        best = result.indices[rows, :0]
-        for block in gallery_blocks(queries[rows], gallery, distance, shape.gallery, backend):
-            found = _rank_keys(block, backend)
+    best = result.indices  # keys at first
+    best += NOTHING
+    left = np.arange(len(queries) if k else 0)
+    if k and allowed is None:
+        left = filtered_search(
+            queries, gallery, best, distance=distance, exclude=exclude, budget=budget
+        )
+    shape = block_shape(queries, gallery, k, budget, backend)
+    for block in spans(len(left), shape.queries):
+        rows = backend.array(left[block], like=queries)
+        own = queries[rows]
+        for scored in gallery_blocks(own, gallery, distance, shape.gallery, backend):
+            positions = backend.array(np.arange(scored.start, scored.stop)[None, :], like=queries)
+            found = rank_keys(scored.scores, positions, backend)
             if allowed is not None:
-                columns = slice(block.start, block.stop)
-                found[~backend.array(allowed(rows, columns), like=found)] = _NOTHING
-            _put(found, block, exclude[rows], _NOTHING, backend)
-            best = backend.concat([best, backend.largest(found, min(k, found.shape[1]))], axis=1)
-            best = backend.largest(best, min(k, best.shape[1]))
-        result.indices[rows], result.scores[rows] = _decode(best, backend)
+                columns = slice(scored.start, scored.stop)
+                found[~backend.array(allowed(block, columns), like=found)] = NOTHING
+            _put(found, scored, exclude[rows], NOTHING, backend)
+            best[rows] = merged(best[rows], found, k, backend)
+    for block in spans(len(queries), _DECODED // max(1, k) + 1):
+        result.indices[block], result.scores[block] = decode(best[block], backend)
     return result
 
 
@@ -166,41 +164,13 @@ def count_before(
     return counts
 
 
-def ordered(scores: Array, backend: Backend) -> Array:
-    """Return float32 scores as int32 in the same order (no NaN, no negative zero)."""
-    bits = backend.bits(scores)
-    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
-
-
-def from_ordered(keys: Array, backend: Backend) -> Array:
-    """Return the float32 scores that `ordered` turned into integers."""
-    return backend.from_bits(keys ^ ((keys >> 31) & 0x7FFFFFFF))
-
-
 def _as_positions(positions: Array | None, queries: Array, backend: Backend) -> Array:
     if positions is None:
         positions = np.full(len(queries), -1)
     return backend.int64(backend.array(backend_of(positions).numpy(positions), like=queries))
 
 
-def _rank_keys(block: Block, backend: Backend) -> Array:
-    """Return int64 keys that order as (score, - position) do: 32 bits each."""
-    columns = np.arange(block.start, block.stop)[None, :]
-    keys = backend.int64(ordered(block.scores, backend)) << 32
-    keys |= backend.array(_LOW - columns, like=keys)
-    return keys
-
-
 def _put(values: Array, block: Block, exclude: Array, value: int, backend: Backend) -> None:
     """Set a block's values to `value` at the position that each query leaves out."""
     (rows,) = backend.positions((exclude >= block.start) & (exclude < block.stop))
     values[rows, exclude[rows] - block.start] = value
-
-
-def _decode(keys: Array, backend: Backend) -> Neighbors:
-    nothing = keys == _NOTHING
-    indices = _LOW - (keys & _LOW)
-    scores = from_ordered(keys >> 32, backend)
-    indices[nothing] = -1
-    scores[nothing] = -np.inf
-    return Neighbors(indices, scores)

@@ -77,6 +77,36 @@ def last_axis_max(x: torch.Tensor) -> torch.Tensor:
     return x.amax(dim=-1)
 
 
+def take(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    return x[positions]
+
+
+def best_products(
+    queries: torch.Tensor, gallery: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if queries.device.type == "cpu":
+        found = _numpy.best_products(queries.numpy(), gallery.numpy(), k)
+        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
+    return tiled_products(queries, gallery, k)
+
+
+def tiled_products(
+    queries: torch.Tensor, gallery: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do what `best_products` does with torch's own product, tile by tile."""
+    best = queries.new_empty((len(queries), 0)), queries.new_empty((len(queries), 0)).long()
+    height = max(1, tile_pairs(queries) * 4 // len(queries))
+    with torch.autocast(queries.device.type, enabled=False):
+        for start in range(0, len(gallery), height):
+            tile = queries @ gallery[start : start + height].T
+            found = tile.topk(min(k, tile.shape[1]), dim=1)
+            values = torch.cat([best[0], found.values], dim=1)
+            places = torch.cat([best[1], found.indices + start], dim=1)
+            chosen = values.topk(min(k, values.shape[1]), dim=1)
+            best = chosen.values, places.gather(1, chosen.indices)
+    return best
+
+
 def running_max(x: torch.Tensor) -> torch.Tensor:
     return x.cummax(dim=1).values
 

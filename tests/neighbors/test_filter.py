@@ -1,0 +1,195 @@
+"""The float32 filter: equal to the bit with the search that scores every pair."""
+
+import sys
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from milepost.neighbors import Distance, Neighbors, pair_scores, search
+from milepost.neighbors import _blas as blas
+from milepost.neighbors._filter import Filter
+
+Array = np.ndarray[Any, np.dtype[Any]]
+DISTANCES: tuple[Distance, ...] = get_args(Distance)
+D = 64
+Q = (1 << 17) // D + 100  # more than the first block
+SMALL = 1 << 20  # a budget too small for the filter
+
+
+def normal(seed: int, rows: int, dimension: int = D) -> Array:
+    return np.random.default_rng(seed).standard_normal((rows, dimension)).astype(np.float32)
+
+
+class Spy:
+    """Counts how many queries each try was given, and how many it settled."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tries: list[tuple[int, int, int]] = []
+        original = Filter.nearest
+
+        def nearest(filter: Filter, queries: Any, exclude: Any, k: int, width: int) -> Any:
+            found = original(filter, queries, exclude, k, width)
+            self.tries.append((width, len(queries), int(found.proven.sum())))
+            return found
+
+        monkeypatch.setattr(Filter, "nearest", nearest)
+
+    @property
+    def settled(self) -> int:
+        return sum(settled for _, _, settled in self.tries)
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
+    return Spy(monkeypatch)
+
+
+def assert_same(found: Neighbors, expected: Neighbors) -> None:
+    np.testing.assert_array_equal(np.asarray(found.indices), np.asarray(expected.indices))
+    np.testing.assert_array_equal(np.asarray(found.scores), np.asarray(expected.scores))
+
+
+def check(queries: Array, gallery: Array, k: int, distance: Distance, **options: Any) -> None:
+    """Compare with the search that has no room for the filter, in NumPy and in torch."""
+    expected = search(queries, gallery, k, distance=distance, max_memory_bytes=SMALL)
+    assert_same(search(queries, gallery, k, distance=distance, **options), expected)
+    tensors = torch.from_numpy(queries), torch.from_numpy(gallery)
+    assert_same(search(*tensors, k, distance=distance, **options), expected)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("k", [1, 30])
+def test_the_filter_finds_what_brute_force_finds(spy: Spy, distance: Distance, k: int) -> None:
+    queries, gallery = normal(0, Q), normal(1, 1500)
+    check(queries, gallery, k, distance)
+    assert spy.settled == 2 * Q
+    scores = pair_scores(queries[:50], gallery, distance=distance)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(
+        search(queries, gallery, k, distance=distance).indices[:50], expected
+    )
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e15, 1e35])
+def test_any_scale_is_searched_exactly(distance: Distance, scale: float) -> None:
+    gallery = (normal(1, 700) * scale).astype(np.float32)
+    check((normal(0, Q) * scale).astype(np.float32), gallery, 4, distance)
+    check(normal(0, Q), gallery, 4, distance)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("offset", [3.0, 1e4])
+def test_rows_far_from_the_origin_are_searched_exactly(distance: Distance, offset: float) -> None:
+    check(normal(0, Q) + np.float32(offset), normal(1, 800) + np.float32(offset), 5, distance)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_equal_rows_rank_by_position(spy: Spy, distance: Distance) -> None:
+    gallery = np.repeat(normal(1, 50), 20, axis=0)
+    check(normal(0, Q), gallery, 6, distance)
+    assert {width for width, *_ in spy.tries} == {10, 40}
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_more_candidates_are_tried_where_clusters_are_tight(spy: Spy, distance: Distance) -> None:
+    centres = np.repeat(normal(1, 100), 12, axis=0)
+    rows = (centres + np.float32(1e-7) * normal(2, len(centres))).astype(np.float32)
+    queries = np.resize(rows, (Q, D))
+    check(queries, rows, 3, distance)
+    widths = {width for width, _, settled in spy.tries if settled}
+    assert max(widths) > 12  # a cluster
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("spread", [0.0, 1e-7])
+def test_collapsed_embeddings_cost_the_filter_one_block(
+    spy: Spy, distance: Distance, spread: float
+) -> None:
+    rows = (normal(1, 1) + np.float32(spread) * normal(2, 900)).astype(np.float32)
+    expected = search(np.resize(rows, (Q, D)), rows, 3, distance=distance, max_memory_bytes=SMALL)
+    assert_same(search(np.resize(rows, (Q, D)), rows, 3, distance=distance), expected)
+    if spread == 0.0:
+        assert sum(tried for _, tried, _ in spy.tries) <= 2048 * len({w for w, *_ in spy.tries})
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_zero_vectors_are_searched_exactly(distance: Distance) -> None:
+    queries, gallery = normal(0, Q), normal(1, 500)
+    queries[::3], gallery[::2] = 0.0, 0.0
+    check(queries, gallery, 5, distance)
+    check(queries * 0, gallery * 0, 5, distance)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_pieces_of_the_gallery_are_merged(spy: Spy, distance: Distance) -> None:
+    rows, exclude = normal(0, Q), np.where(np.arange(Q) % 5 > 0, np.arange(Q), -1)
+    fixed = (32 << 20) + 48 * (1 << 20)
+    expected = search(rows, rows, 7, distance=distance, exclude=exclude, max_memory_bytes=SMALL)
+    for piece in (300, 1000):
+        budget = fixed + 8 * (D + 2) * piece
+        found = search(rows, rows, 7, distance=distance, exclude=exclude, max_memory_bytes=budget)
+        assert_same(found, expected)
+        assert len(spy.tries) >= Q // piece
+        spy.tries.clear()
+
+
+def test_results_do_not_depend_on_threads() -> None:
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    rows = normal(0, Q)
+    found = []
+    try:
+        for count in (1, 3):
+            faiss.omp_set_num_threads(count)
+            found.append(search(rows, rows, 9, exclude=np.arange(Q)))
+    finally:
+        faiss.omp_set_num_threads(threads)
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_few_dimensions_are_searched_exactly(distance: Distance, dimension: int) -> None:
+    rows = normal(0, 900, dimension)
+    check(normal(1, 300, dimension), rows, 4, distance)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_torch_takes_the_place_of_a_trapped_openblas(
+    monkeypatch: pytest.MonkeyPatch, spy: Spy, distance: Distance
+) -> None:
+    monkeypatch.setattr(blas, "_is_trapped", lambda: True)
+    check(normal(0, Q), normal(1, 1500), 5, distance)
+    assert spy.settled == 2 * Q
+
+
+def test_a_trapped_openblas_is_told_of_once_where_torch_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(blas, "_is_trapped", lambda: True)
+    monkeypatch.delitem(sys.modules, "torch")
+    blas._say_once.cache_clear()
+    assert blas.torch_in_place_of_openblas() is None
+    assert blas.torch_in_place_of_openblas() is None
+    (record,) = caplog.records
+    assert "set OPENBLAS_CORETYPE=Haswell" in record.message
+
+
+def test_old_kernels_on_a_new_cpu_are_a_trap(monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+    import threadpoolctl
+
+    libraries = [
+        {"internal_api": "openblas", "architecture": "Prescott", "filepath": "a"},
+        {"internal_api": "openblas", "architecture": "SkylakeX", "filepath": "b"},
+        {"internal_api": "mkl", "filepath": "c"},
+    ]
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: libraries)
+    monkeypatch.setattr(faiss, "get_compile_options", lambda: "OPTIMIZE AVX2 ")
+    assert blas.trapped() == ("a",)
+    monkeypatch.setattr(faiss, "get_compile_options", lambda: "OPTIMIZE GENERIC ")
+    assert blas.trapped() == ()
