@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from milepost.inferencers import PairInferencer as PairInferencer
     from milepost.inferencers import Retrieval as Retrieval
     from milepost.inferencers import ScalarStats as ScalarStats
+    from milepost.neighbors import CosineSimilarity as CosineSimilarity
+    from milepost.neighbors import DotProductSimilarity as DotProductSimilarity
+    from milepost.neighbors import LpDistance as LpDistance
+    from milepost.neighbors import MatchFinder as MatchFinder
+    from milepost.neighbors import SNRDistance as SNRDistance
     from milepost.predictors import OfflinePredictor as OfflinePredictor
     from milepost.predictors import Predictor as Predictor
     from milepost.predictors import get_predictor as get_predictor
@@ -54,6 +59,9 @@ _NAMES = {
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "MatchRate"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
+    ),
+    "milepost.neighbors": (
+        *("MatchFinder", "CosineSimilarity", "DotProductSimilarity", "LpDistance", "SNRDistance"),
     ),
     "milepost.predictors": ("Predictor", "get_predictor", "OfflinePredictor", "is_training"),
 }

@@ -60,6 +60,46 @@ def tar_at_far(cells: Cells, far: float) -> Point:
     return Point(tar, float(cells.scores[accepted - 1]), wanted)
 
 
+def at_recall(cells: Cells, recall: float) -> Point:
+    """Return the TAR of the highest threshold with TAR >= `recall`.
+
+    Args:
+        cells: the histogram.
+        recall: above 0 and at most 1.
+    """
+    genuine = int(cells.genuine.sum())
+    if not genuine:
+        return _nothing()
+    shares = np.cumsum(cells.genuine) / genuine
+    at = int(np.searchsorted(shares, recall))
+    return Point(float(shares[at]), float(cells.scores[at]), _inexact(cells, at))
+
+
+def at_precision(cells: Cells, precision: float) -> Point:
+    """Return the largest TAR among thresholds with TP / (TP + FP) >= `precision`.
+
+    TP and FP are the genuine and impostor pairs that are accepted. Of thresholds with that TAR it
+    is the highest; where there is none at all the TAR is 0.
+
+    Args:
+        cells: the histogram.
+        precision: above 0 and at most 1.
+    """
+    genuine = int(cells.genuine.sum())
+    if not genuine:
+        return _nothing()
+    true, false = np.cumsum(cells.genuine), np.cumsum(cells.impostors)
+    good = np.flatnonzero(true / (true + false) >= precision)
+    at = int(np.searchsorted(true, true[good[-1]])) if good.size else -1
+    mixed = np.flatnonzero((cells.genuine > 0) & (cells.impostors > 0) & (cells.shifts > 0))
+    hits, others = true[mixed], (false - cells.impostors)[mixed]  # its genuine pairs come first
+    promising = mixed[(mixed > at) & (hits / (hits + others) >= precision)]
+    wanted = np.concatenate([promising[::-1], _inexact(cells, at)])
+    if at < 0:
+        return Point(0.0, np.nan, wanted)
+    return Point(int(true[at]) / genuine, float(cells.scores[at]), wanted)
+
+
 def equal_error(cells: Cells) -> Point:
     """Return the rate at which FAR = FRR, on straight lines between neighbouring thresholds.
 

@@ -1,0 +1,126 @@
+"""What a distance is: one number a pair, the same in every form.
+
+N, Q and R are numbers of rows, d is the dimension. A value is float32 and depends on its two rows
+alone: `matrix` and `pairwise` give the same bits for a pair, in any block, with any number of
+threads, in NumPy and torch.
+"""
+
+import abc
+import math
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from milepost.neighbors._backend import Array, Backend, backend_of
+from milepost.neighbors._blocks import block_shape, spans
+from milepost.neighbors._score import as_rows, unit_rows
+
+_CHUNK = 1 << 19  # numbers in a temporary array
+
+
+class DistanceMeasure(abc.ABC):
+    """How far apart, or how alike, two embeddings are.
+
+    Attributes:
+        is_inverted: whether a larger value is closer.
+        is_symmetric: whether a pair has the same value in either order.
+        normalize_embeddings: whether embeddings are scaled to length 1 first.
+    """
+
+    is_inverted: ClassVar[bool] = False
+    is_symmetric: ClassVar[bool] = True
+    normalize_embeddings: bool
+
+    def matrix(self, query: Array, ref: Array) -> Array:
+        """Return the value of every query with every reference, float32 (Q, R).
+
+        Memory: the result, a float32 copy of the rows, and blocks that do not grow with them.
+
+        Args:
+            query: shape (Q, d), an array or a tensor; the result is of its kind.
+            ref: shape (R, d).
+
+        Raises:
+            ValueError: they are not finite matrices of one dimension.
+        """
+        query, ref, backend = as_two_matrices(query, ref, ("query", "ref"))
+        query, ref = self._prepare(query, backend), self._prepare(ref, backend)
+        result = backend.array(np.empty((len(query), len(ref)), np.float32), like=query)
+        shape = block_shape(query, ref, 0, None, backend)
+        for rows in spans(len(query), shape.queries):
+            for columns in spans(len(ref), shape.gallery):
+                result[rows, columns] = self._block(query[rows], ref[columns], backend)
+        return result
+
+    def pairwise(self, x: Array, y: Array) -> Array:
+        """Return the value of each row of `x` with the same row of `y`, float32 (N,).
+
+        Memory: the result, and blocks that do not grow with the rows.
+
+        Args:
+            x: shape (N, d), an array or a tensor; the result is of its kind.
+            y: shape (N, d).
+
+        Raises:
+            ValueError: they are not finite matrices of one shape.
+        """
+        x, y, backend = as_two_matrices(x, y, ("x", "y"))
+        if len(x) != len(y):
+            msg = f"`x` and `y` must have as many rows, got {len(x)} and {len(y)}"
+            raise ValueError(msg)
+        result = backend.array(np.empty(len(x), np.float32), like=x)
+        for rows in spans(len(x), max(1, _CHUNK // x.shape[1])):
+            pair = self._prepare(x[rows], backend), self._prepare(y[rows], backend)
+            result[rows] = self._pairs(*pair, backend)
+        return result
+
+    def _prepare(self, x: Array, backend: Backend) -> Array:
+        """Return the float32 rows that are compared."""
+        return unit_rows(x, backend) if self.normalize_embeddings else x
+
+    @abc.abstractmethod
+    def _block(self, query: Array, ref: Array, backend: Backend) -> Array:
+        """Return the values of all pairs of prepared rows, float32 (Q, R)."""
+
+    @abc.abstractmethod
+    def _pairs(self, x: Array, y: Array, backend: Backend) -> Array:
+        """Return the values of prepared rows, pair by pair, float32 (N,)."""
+
+
+class ValueBlock(NamedTuple):
+    """The values, float32, of some queries with some references."""
+
+    rows: slice
+    columns: slice
+    values: Array
+
+
+def value_blocks(
+    distance: DistanceMeasure, query: Array, ref: Array, *, skip_below: bool = False
+) -> Iterator[ValueBlock]:
+    """Yield the values of every query with every reference, a square block at a time.
+
+    Args:
+        distance: what the values are.
+        query: float32 (Q, d).
+        ref: float32 (R, d).
+        skip_below: whether blocks that lie below the diagonal are left out.
+    """
+    side = 2 * math.isqrt(backend_of(query).tile_pairs(query))
+    for rows in spans(len(query), side):
+        for columns in spans(len(ref), side):
+            if not skip_below or columns.start >= rows.start:
+                yield ValueBlock(rows, columns, distance.matrix(query[rows], ref[columns]))
+
+
+def as_two_matrices(x: Array, y: Array, names: tuple[str, str]) -> tuple[Array, Array, Backend]:
+    """Return embeddings as finite float32 rows of one dimension, and their backend."""
+    backend = backend_of(x, y)
+    x, y = as_rows(x, names[0], backend), as_rows(y, names[1], backend)
+    if x.shape[1] != y.shape[1]:
+        msg = f"`{names[0]}` and `{names[1]}` must have one dimension, got " + (
+            f"{x.shape[1]} and {y.shape[1]}"
+        )
+        raise ValueError(msg)
+    return x, y, backend
