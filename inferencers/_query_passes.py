@@ -21,8 +21,11 @@ from milepost.neighbors import (
     backend_of,
     count_before,
     memory_budget,
+    nearest_listed,
     search,
 )
+
+_LISTED_COST = 32  # of scoring a listed pair, as a multiple of that of a pair in a block
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,9 @@ class QueryPasses:
         if round <= len(
             self._blocks
         ):  # the pass after the last block's looks for the best relevant
-            found = self._search(part, exclude, only_relevant=round == len(self._blocks))
+            relevant = round == len(self._blocks)
+            found = self._best_relevant(part, exclude) if relevant else None
+            found = found or self._search(part, exclude, only_relevant=relevant)
             self._lists.offer(found, part.ids, part.codes)
         else:
             self._before += self._count_before(part, exclude)
@@ -205,6 +210,21 @@ class QueryPasses:
             max_memory_bytes=self._block_bytes,
         )
         return Neighbors(*map(backend_of(*found).numpy, found))
+
+    def _best_relevant(self, part: GalleryPart, exclude: Ints) -> Neighbors | None:
+        """Return each query's nearest relevant row, if there are few of them to score."""
+        pairs = self._relevance.pairs(self._codes[self._chosen], part.codes)
+        if pairs is None or _LISTED_COST * pairs.number > len(self._chosen) * len(part.ids):
+            return None
+        rows, positions = pairs.listed()
+        others = positions != exclude[rows]
+        return nearest_listed(
+            self._embeddings,
+            beside(part.embeddings, self._embeddings),
+            rows[others],
+            positions[others],
+            distance=self._options.distance,
+        )
 
     def _count_before(self, part: GalleryPart, exclude: Ints) -> Ints:
         counts = count_before(

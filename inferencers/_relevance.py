@@ -4,6 +4,7 @@ U is the number of different labels of a run, Q that of some queries, G and K th
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -16,6 +17,33 @@ Ints = npt.NDArray[np.int64]
 RelevantLabels: TypeAlias = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.bool_]]
 
 _PAIRS = 1 << 24  # label pairs that are compared at once
+
+
+@dataclass(frozen=True)
+class RelevantPairs:
+    """The pairs of queries and gallery rows of equal labels, not listed yet.
+
+    Attributes:
+        order: int64 (G,), the gallery rows sorted by label.
+        starts: int64 (Q,), where in it the rows of a query's label start.
+        counts: int64 (Q,), how many they are.
+    """
+
+    order: Ints
+    starts: Ints
+    counts: Ints
+
+    @property
+    def number(self) -> int:
+        """The number of pairs."""
+        return int(self.counts.sum())
+
+    def listed(self) -> tuple[Ints, Ints]:
+        """Return the query and the gallery row of each pair, in order of queries, int64 (P,)."""
+        rows = np.repeat(np.arange(len(self.counts)), self.counts)
+        ends = np.cumsum(self.counts)
+        within = np.arange(self.number) - (ends - self.counts)[rows]
+        return rows, self.order[self.starts[rows] + within]
 
 
 @final
@@ -60,6 +88,18 @@ class Relevance:
             return np.asarray(queries[:, None] == gallery[None, :])
         codes, inverse = np.unique(queries, return_inverse=True)
         return self._compare(codes)[inverse][:, gallery]
+
+    def pairs(self, queries: Ints, gallery: Ints) -> RelevantPairs | None:
+        """Return the relevant pairs of queries (Q,) and gallery rows (G,) of equal labels.
+
+        Nothing if relevance is not that of equal labels.
+        """
+        if self._relevant is not None:
+            return None
+        order = np.argsort(gallery, kind="stable")
+        ranked = gallery[order]
+        starts = np.searchsorted(ranked, queries, side="left")
+        return RelevantPairs(order, starts, np.searchsorted(ranked, queries, side="right") - starts)
 
     def _spans(self, codes: Ints) -> Iterator[slice]:
         step = max(1, _PAIRS // max(1, len(self._table.labels)))

@@ -28,11 +28,9 @@ Ints = npt.NDArray[np.int64]
 _ROUNDOFF = 2.0**-24
 _WIDER = 4  # times as many candidates in the next try
 _MOST = 16  # a list has at most this part of the gallery; more candidates do not pay
-_PROBE = 1024  # queries in the first block, which finds how many candidates it takes
-_BLOCK = 4096
+_BLOCK = 1024  # queries; the first block finds how many candidates it takes
 _CHUNK = 1 << 17  # numbers gathered at once: 1 MiB of float64
 _FIXED_BYTES = 32 << 20  # the product's own blocks
-_LIST_ENTRIES = 1 << 20  # candidates of a block
 _ENTRY_BYTES = 48
 _FEWEST = 64  # queries for which it pays to prepare the gallery
 _FAST = 1 << 17  # numbers in a block of queries; with fewer, faiss leaves its fast path
@@ -161,8 +159,8 @@ def filtered_search(
 ) -> Ints:
     """Put the keys of the nearest into `best`; return the positions of queries left unsettled.
 
-    Memory: 8 (d + 2) bytes a gallery row, in pieces where that exceeds the budget, and 80 MiB;
-    nothing is filtered where the budget is smaller.
+    Memory: 8 (d + 2) bytes a gallery row, in pieces where that exceeds the budget, 32 MiB, and
+    lists of candidates of a block of queries; nothing is filtered where the budget is smaller.
 
     Args:
         queries: float32 (Q, d).
@@ -200,7 +198,7 @@ def _settle(
     A width that settles less than half of the first queries is given up.
     """
     unproven = []
-    blocks = _blocks(left, width, queries.shape[1])
+    blocks = _blocks(left, queries.shape[1])
     for number, block in enumerate(blocks):
         rows = backend.array(block, like=best)
         found = gallery.nearest(queries[rows], exclude[rows], best.shape[1], width)
@@ -213,13 +211,16 @@ def _settle(
     return np.concatenate(unproven)
 
 
-def _blocks(left: Ints, width: int, dimension: int) -> list[Ints]:
-    """Return a small first block, and the others."""
-    probe = max(_PROBE, _FAST // dimension)
-    size = max(probe, min(_BLOCK, _LIST_ENTRIES // width))
-    rest = left[probe:]
-    others = np.array_split(rest, -(-len(rest) // size)) if len(rest) else []
-    return [left[:probe], *others]
+def _blocks(left: Ints, dimension: int) -> list[Ints]:
+    """Return queries in blocks of equal size."""
+    size = _block_size(dimension)
+    rest = left[size:]
+    others = np.array_split(rest, max(1, len(rest) // size)) if len(rest) else []
+    return [left[:size], *others]
+
+
+def _block_size(dimension: int) -> int:
+    return max(_BLOCK, _FAST // dimension)
 
 
 def _widths(k: int, size: int) -> list[int]:
@@ -233,8 +234,7 @@ def _widths(k: int, size: int) -> list[int]:
 def _piece_size(queries: Array, gallery: Array, k: int, budget: int) -> int:
     """Return how many gallery rows to filter at once; 0: it does not pay."""
     dimension = queries.shape[1]
-    block = max(_PROBE, _FAST // dimension)
-    lists = max(2 * min(block, len(queries)) * k, _LIST_ENTRIES) * _ENTRY_BYTES
+    lists = 4 * _WIDER * k * min(2 * _block_size(dimension), len(queries)) * _ENTRY_BYTES
     size = min(len(gallery), (budget - _FIXED_BYTES - lists) // (8 * (dimension + 2)))
     pays = size >= _MOST * k and dimension <= _MOST_DIMENSION
     return size if pays and len(queries) >= _FEWEST else 0

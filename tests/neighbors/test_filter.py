@@ -126,7 +126,7 @@ def test_zero_vectors_are_searched_exactly(distance: Distance) -> None:
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_pieces_of_the_gallery_are_merged(spy: Spy, distance: Distance) -> None:
     rows, exclude = normal(0, Q), np.where(np.arange(Q) % 5 > 0, np.arange(Q), -1)
-    fixed = (32 << 20) + 48 * (1 << 20)
+    fixed = (32 << 20) + 16 * 7 * Q * 48
     expected = search(rows, rows, 7, distance=distance, exclude=exclude, max_memory_bytes=SMALL)
     for piece in (300, 1000):
         budget = fixed + 8 * (D + 2) * piece

@@ -1,0 +1,63 @@
+"""The nearest of a few listed gallery rows, scored one by one."""
+
+import numpy as np
+import numpy.typing as npt
+
+from milepost.neighbors import _numpy
+from milepost.neighbors._backend import Array
+from milepost.neighbors._blocks import spans
+from milepost.neighbors._rank_keys import NOTHING, Neighbors, decode, rank_keys
+from milepost.neighbors._score import (
+    Distance,
+    as_pair_of_rows,
+    check_distance,
+    prepare,
+    tree_scores,
+)
+
+Ints = npt.NDArray[np.int64]
+_CHUNK = 1 << 17  # numbers gathered at once: 1 MiB of float64
+
+
+def nearest_listed(
+    queries: Array,
+    gallery: Array,
+    rows: Ints,
+    positions: Ints,
+    *,
+    distance: Distance = "cosine",
+) -> Neighbors:
+    """Return the nearest of the gallery rows that are listed for each query, (Q, 1), as NumPy.
+
+    What `search` finds for k = 1 among allowed pairs; quicker where they are less than about a
+    thirtieth of all. Memory: 16 bytes a listed pair.
+
+    Args:
+        queries: shape (Q, d), converted to float32.
+        gallery: shape (G, d), converted to float32.
+        rows: int64 (P,), ascending, the query of each pair.
+        positions: int64 (P,), its gallery row.
+        distance: as for `search`.
+
+    Example:
+        >>> points = np.array([[0.0], [1.0], [3.0]])
+        >>> nearest_listed(points, points, np.array([0, 0, 2]), np.array([1, 2, 1])).indices
+        array([[ 1],
+               [-1],
+               [ 1]])
+    """
+    check_distance(distance)
+    queries, gallery, backend = as_pair_of_rows(queries, gallery)
+    scores = np.empty(len(rows), np.float32)
+    for part in spans(len(rows), max(1, _CHUNK // queries.shape[1])):
+        at = (backend.array(each[part], like=queries) for each in (rows, positions))
+        q, g = (
+            prepare(x[i], distance, backend) for x, i in zip((queries, gallery), at, strict=True)
+        )
+        scores[part] = backend.numpy(tree_scores(q, g, distance, backend))
+    best = np.full(len(queries), NOTHING)
+    if len(rows):
+        keys = rank_keys(scores[None, :], positions[None, :], _numpy)[0]
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        best[rows[starts]] = np.maximum.reduceat(keys, starts)
+    return decode(best[:, None], _numpy)
