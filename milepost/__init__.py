@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from milepost import neighbors as neighbors
     from milepost import predictors as predictors
     from milepost import runners as runners
+    from milepost._inference_model import InferenceModel as InferenceModel
     from milepost.callbacks import At as At
     from milepost.callbacks import Budget as Budget
     from milepost.callbacks import Callback as Callback
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
     from milepost.inferencers import Retrieval as Retrieval
     from milepost.inferencers import ScalarStats as ScalarStats
     from milepost.neighbors import CosineSimilarity as CosineSimilarity
+    from milepost.neighbors import DiskIndexer as DiskIndexer
     from milepost.neighbors import DotProductSimilarity as DotProductSimilarity
+    from milepost.neighbors import ExactIndexer as ExactIndexer
+    from milepost.neighbors import FaissIndexer as FaissIndexer
+    from milepost.neighbors import Indexer as Indexer
     from milepost.neighbors import LpDistance as LpDistance
     from milepost.neighbors import MatchFinder as MatchFinder
     from milepost.neighbors import SNRDistance as SNRDistance
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _NAMES = {
+    "milepost._inference_model": ("InferenceModel",),
     "milepost.runners": ("InferenceRunner", "evaluate"),
     "milepost.callbacks": (
         *("Loop", "Callback", "Record", "KeepBest", "EarlyStop"),
@@ -62,6 +68,7 @@ _NAMES = {
     ),
     "milepost.neighbors": (
         *("MatchFinder", "CosineSimilarity", "DotProductSimilarity", "LpDistance", "SNRDistance"),
+        *("Indexer", "FaissIndexer", "ExactIndexer", "DiskIndexer"),
     ),
     "milepost.predictors": ("Predictor", "get_predictor", "OfflinePredictor", "is_training"),
 }

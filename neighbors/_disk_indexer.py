@@ -90,7 +90,7 @@ class DiskIndexer(Indexer):
             self.reset()
 
     def _learn(self, rows: Array) -> None:
-        pass  # there is nothing to learn
+        self._clear()  # there is nothing to learn
 
     def _append(self, rows: npt.NDArray[np.float32]) -> None:
         if self._scratch is None:

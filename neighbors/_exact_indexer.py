@@ -49,7 +49,7 @@ class ExactIndexer(Indexer):
         return sum(map(len, self._parts))
 
     def _learn(self, rows: Array) -> None:
-        pass  # there is nothing to learn
+        self._clear()  # there is nothing to learn
 
     def _append(self, rows: Array) -> None:
         rows = backend_of(rows).copy(rows)

@@ -66,6 +66,9 @@ class FaissIndexer(Indexer):
 
     def _make(self, dimension: int) -> Any:
         faiss = load_faiss()
+        if self._factory == "Flat":
+            flat = faiss.IndexFlatL2 if self.metric == "l2" else faiss.IndexFlatIP
+            return self._placed(flat(dimension))
         kind = faiss.METRIC_L2 if self.metric == "l2" else faiss.METRIC_INNER_PRODUCT
         try:
             index = faiss.index_factory(dimension, self._factory, kind)

@@ -72,13 +72,14 @@ class Indexer(abc.ABC):
         """Return N."""
 
     def train(self, embeddings: Array) -> None:
-        """Forget everything, then learn from embeddings what the index needs; add none of them.
+        """Forget everything, and learn from embeddings what the index needs; add none of them.
+
+        After an error the index is what it was.
 
         Args:
             embeddings: shape (rows, d), a sample of what will be added.
         """
         rows = self._rows(embeddings, "embeddings", None)
-        self.reset()
         self._learn(rows)
         self.dimension = int(rows.shape[1])
 
@@ -231,7 +232,7 @@ class Indexer(abc.ABC):
 
     @abc.abstractmethod
     def _learn(self, rows: Array) -> None:
-        """Learn from float32 rows, where there is anything to learn; the index is empty."""
+        """Forget everything and learn from float32 rows; after an error nothing is forgotten."""
 
     @abc.abstractmethod
     def _append(self, rows: Array) -> None:

@@ -1,4 +1,5 @@
 """How a model is run over data: feed, prefetch, placement, accounting."""
 
+from milepost.runners._collect import collect as collect
 from milepost.runners._evaluate import evaluate as evaluate
 from milepost.runners._runner import InferenceRunner as InferenceRunner

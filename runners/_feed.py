@@ -157,7 +157,7 @@ def pinned(batches: Generator[Batch, None, None]) -> Generator[Batch, None, None
     with closing(batches):
         for batch in batches:
             fields = {
-                name: value.pin_memory() if hasattr(value, "pin_memory") else value
+                name: value.pin_memory() if getattr(value, "is_cpu", False) else value
                 for name, value in batch.fields.items()
             }
             yield replace(batch, fields=fields)
