@@ -6,6 +6,7 @@ threads, in NumPy and torch.
 """
 
 import abc
+import itertools
 import math
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 from milepost.neighbors._backend import Array, Backend, backend_of
 from milepost.neighbors._blocks import block_shape, spans
 from milepost.neighbors._score import as_rows, unit_rows
+from milepost.neighbors._sure import Decisions
 
 _CHUNK = 1 << 19  # numbers in a temporary array
 
@@ -45,13 +47,7 @@ class DistanceMeasure(abc.ABC):
             ValueError: they are not finite matrices of one dimension.
         """
         query, ref, backend = as_two_matrices(query, ref, ("query", "ref"))
-        query, ref = self._prepare(query, backend), self._prepare(ref, backend)
-        result = backend.array(np.empty((len(query), len(ref)), np.float32), like=query)
-        shape = block_shape(query, ref, 0, None, backend)
-        for rows in spans(len(query), shape.queries):
-            for columns in spans(len(ref), shape.gallery):
-                result[rows, columns] = self._block(query[rows], ref[columns], backend)
-        return result
+        return self._matrix(self._prepare(query, backend), self._prepare(ref, backend), backend)
 
     def pairwise(self, x: Array, y: Array) -> Array:
         """Return the value of each row of `x` with the same row of `y`, float32 (N,).
@@ -79,6 +75,36 @@ class DistanceMeasure(abc.ABC):
         """Return the float32 rows that are compared."""
         return unit_rows(x, backend) if self.normalize_embeddings else x
 
+    def _matrix(self, query: Array, ref: Array, backend: Backend) -> Array:
+        """Return the values of all pairs of prepared rows, tile by tile."""
+        result = backend.array(np.empty((len(query), len(ref)), np.float32), like=query)
+        shape = block_shape(query, ref, 0, None, backend)
+        for rows in spans(len(query), shape.queries):
+            for columns in spans(len(ref), shape.gallery):
+                result[rows, columns] = self._block(query[rows], ref[columns], backend)
+        return result
+
+    def _matches(self, query: Array, ref: Array, threshold: float, backend: Backend) -> Array:
+        """Return which pairs of prepared rows meet a float32 threshold, bool (Q, R)."""
+        decided = self._decisions(query, ref, threshold, backend)
+        if decided is None:
+            return self.meets(self._matrix(query, ref, backend), threshold)
+        i, j = backend.positions(decided.doubt)
+        for some in spans(len(i), max(1, _CHUNK // query.shape[1])):
+            values = self._pairs(query[i[some]], ref[j[some]], backend)
+            decided.sure[i[some], j[some]] = self.meets(values, threshold)
+        return decided.sure
+
+    def _decisions(
+        self, query: Array, ref: Array, threshold: float, backend: Backend
+    ) -> Decisions | None:
+        """Return which pairs surely match without their values, if there is a quick way."""
+        return None
+
+    def meets(self, values: Array, threshold: float) -> Array:
+        """Return which values are as close as a threshold, or closer."""
+        return values >= threshold if self.is_inverted else values <= threshold
+
     @abc.abstractmethod
     def _block(self, query: Array, ref: Array, backend: Backend) -> Array:
         """Return the values of all pairs of prepared rows, float32 (Q, R)."""
@@ -88,17 +114,17 @@ class DistanceMeasure(abc.ABC):
         """Return the values of prepared rows, pair by pair, float32 (N,)."""
 
 
-class ValueBlock(NamedTuple):
-    """The values, float32, of some queries with some references."""
+class PairBlock(NamedTuple):
+    """The values, float32, of some queries with some references, or which of them match, bool."""
 
     rows: slice
     columns: slice
-    values: Array
+    pairs: Array
 
 
 def value_blocks(
     distance: DistanceMeasure, query: Array, ref: Array, *, skip_below: bool = False
-) -> Iterator[ValueBlock]:
+) -> Iterator[PairBlock]:
     """Yield the values of every query with every reference, a square block at a time.
 
     Args:
@@ -107,11 +133,37 @@ def value_blocks(
         ref: float32 (R, d).
         skip_below: whether blocks that lie below the diagonal are left out.
     """
-    side = 2 * math.isqrt(backend_of(query).tile_pairs(query))
-    for rows in spans(len(query), side):
-        for columns in spans(len(ref), side):
-            if not skip_below or columns.start >= rows.start:
-                yield ValueBlock(rows, columns, distance.matrix(query[rows], ref[columns]))
+    backend = backend_of(query)
+    query, ref = distance._prepare(query, backend), distance._prepare(ref, backend)
+    for rows, columns in _squares(query, ref, backend):
+        if not skip_below or columns.start >= rows.start:
+            yield PairBlock(rows, columns, distance._matrix(query[rows], ref[columns], backend))
+
+
+def match_blocks(
+    distance: DistanceMeasure, query: Array, ref: Array, threshold: float
+) -> Iterator[PairBlock]:
+    """Yield which queries match which references, a square block at a time.
+
+    It is what their values say, but most of them need not be computed.
+
+    Args:
+        distance: what is compared with the threshold.
+        query: float32 (Q, d).
+        ref: float32 (R, d).
+        threshold: a float32 number.
+    """
+    backend = backend_of(query)
+    query, ref = distance._prepare(query, backend), distance._prepare(ref, backend)
+    for rows, columns in _squares(query, ref, backend):
+        matches = distance._matches(query[rows], ref[columns], threshold, backend)
+        yield PairBlock(rows, columns, matches)
+
+
+def _squares(query: Array, ref: Array, backend: Backend) -> Iterator[tuple[slice, slice]]:
+    """Yield slices of queries and references that cover all pairs."""
+    side = 2 * math.isqrt(backend.tile_pairs(query))
+    return itertools.product(spans(len(query), side), spans(len(ref), side))
 
 
 def as_two_matrices(x: Array, y: Array, names: tuple[str, str]) -> tuple[Array, Array, Backend]:

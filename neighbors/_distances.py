@@ -15,6 +15,7 @@ from milepost.neighbors._blocks import spans
 from milepost.neighbors._distance_measure import DistanceMeasure
 from milepost.neighbors._lp import lp_norm, power
 from milepost.neighbors._score import Distance, score_block, tree_scores, tree_sum
+from milepost.neighbors._sure import Decisions, decisions
 
 
 class _Similarity(DistanceMeasure):
@@ -27,6 +28,11 @@ class _Similarity(DistanceMeasure):
 
     def _pairs(self, x: Array, y: Array, backend: Backend) -> Array:
         return tree_scores(x, y, self._score, backend)
+
+    def _decisions(
+        self, query: Array, ref: Array, threshold: float, backend: Backend
+    ) -> Decisions | None:
+        return decisions(query, ref, threshold, 0.0, self._score, backend)
 
     @property
     def _score(self) -> Distance:
@@ -121,6 +127,15 @@ class LpDistance(DistanceMeasure):
             return self._of_score(tree_scores(x, y, "l2", backend), backend)
         norm = lp_norm(abs(backend.float64(x) - backend.float64(y)), self.p, backend)
         return backend.round32(power(norm, self.power, backend))
+
+    def _decisions(
+        self, query: Array, ref: Array, threshold: float, backend: Backend
+    ) -> Decisions | None:
+        if self.p != 2 or not 2.0**-100 < threshold < 2.0**100 or self.power < 2.0**-10:
+            return None
+        square = math.exp2(min(200.0, 2 / self.power * math.log2(threshold)))
+        slack = square * (1 + 2 / self.power) * 2.0**-20  # the rounding of squares and of values
+        return decisions(query, ref, -square, slack, "l2", backend)
 
     def _of_score(self, scores: Array, backend: Backend) -> Array:
         squares = 0.0 - backend.float64(scores)

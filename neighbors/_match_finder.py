@@ -1,5 +1,6 @@
 """Pairs of embeddings that match: those whose distance meets a threshold."""
 
+from collections.abc import Iterator
 from typing import Any, final
 
 import numpy as np
@@ -7,7 +8,12 @@ import numpy.typing as npt
 
 from milepost.neighbors._backend import Array, backend_of
 from milepost.neighbors._calibration import Calibration, LabelledRows, fit, measure
-from milepost.neighbors._distance_measure import DistanceMeasure, as_two_matrices, value_blocks
+from milepost.neighbors._distance_measure import (
+    DistanceMeasure,
+    as_two_matrices,
+    match_blocks,
+    value_blocks,
+)
 from milepost.neighbors._distances import CosineSimilarity
 
 Matches = npt.NDArray[np.bool_]
@@ -100,7 +106,7 @@ class MatchFinder:
         """
         least_or_most, backend = self._chosen(threshold), backend_of(x, y)
         x, y = (rows[None] if rows.ndim == 1 else rows for rows in map(backend.rows32, (x, y)))
-        matches = self._matches(self.distance.pairwise(x, y), least_or_most)
+        matches = backend.numpy(self.distance.meets(self.distance.pairwise(x, y), least_or_most))
         return bool(matches[0]) if len(matches) == 1 else matches
 
     def calibrate(
@@ -167,35 +173,43 @@ class MatchFinder:
             raise ValueError(msg)
         return _rounded(chosen)
 
-    def _matches(self, values: Array, threshold: float) -> Matches:
-        matches = values >= threshold if self.distance.is_inverted else values <= threshold
-        return backend_of(values).numpy(matches)
-
     def _matrix(
         self, query: Array, ref: Array, threshold: float, with_scores: bool
     ) -> tuple[Matches, Any]:
         shape = len(query), len(ref)
-        pairs = np.empty(shape, bool)
+        found = np.empty(shape, bool)
         scores = np.empty(shape, np.float32) if with_scores else None
-        for rows, columns, values in value_blocks(self.distance, query, ref):
-            pairs[rows, columns] = self._matches(values, threshold)
+        for rows, columns, matches, values in self._blocks(query, ref, threshold, with_scores):
+            found[rows, columns] = matches
             if scores is not None:
-                scores[rows, columns] = backend_of(values).numpy(values)
-        return pairs, scores
+                scores[rows, columns] = values
+        return found, scores
 
     def _list(
         self, query: Array, ref: Array, threshold: float, with_scores: bool
     ) -> tuple[list[tuple[int, int]], Any]:
         positions, scores = [np.zeros((2, 0), np.int64)], [np.zeros(0, np.float32)]
-        for rows, columns, values in value_blocks(self.distance, query, ref):
-            i, j = np.nonzero(matches := self._matches(values, threshold))
+        for rows, columns, matches, values in self._blocks(query, ref, threshold, with_scores):
+            i, j = np.nonzero(matches)
             positions.append(np.stack([i + rows.start, j + columns.start]))
-            if with_scores:
-                scores.append(backend_of(values).numpy(values)[matches])
+            if values is not None:
+                scores.append(values[matches])
         i, j = np.concatenate(positions, axis=1)
         order = np.lexsort((j, i))
         pairs = list(zip(i[order].tolist(), j[order].tolist(), strict=True))
         return pairs, np.concatenate(scores)[order] if with_scores else None
+
+    def _blocks(
+        self, query: Array, ref: Array, threshold: float, with_scores: bool
+    ) -> Iterator[tuple[slice, slice, Matches, npt.NDArray[np.float32] | None]]:
+        """Yield matches, with values if they are asked for, in NumPy, a block at a time."""
+        numpy = backend_of(query).numpy
+        if not with_scores:
+            for rows, columns, matches in match_blocks(self.distance, query, ref, threshold):
+                yield rows, columns, numpy(matches), None
+            return
+        for rows, columns, values in value_blocks(self.distance, query, ref):
+            yield rows, columns, numpy(self.distance.meets(values, threshold)), numpy(values)
 
 
 def _rounded(threshold: float) -> float:

@@ -20,6 +20,7 @@ from milepost.neighbors import (
     LpDistance,
     MatchFinder,
     SNRDistance,
+    _distances,
     _numpy,
     _torch,
 )
@@ -132,6 +133,69 @@ def test_blocks_change_nothing(
         np.testing.assert_array_equal(again[0], matches)
         np.testing.assert_array_equal(again[1], scores)
         assert again[2] == pairs == [tuple(pair) for pair in np.argwhere(matches).tolist()]
+
+
+def shapes(kind: str) -> Array:
+    rows = normal(6, 90, 8)
+    if kind == "collapsed":
+        rows = 1 + 1e-5 * rows
+    elif kind == "equal":
+        rows[:] = rows[0]
+    elif kind == "outlier":
+        rows[5] *= 1e6
+    elif kind == "far":
+        rows += 1e4
+    elif kind == "zeros":
+        rows[::2] = 0.0
+    return rows
+
+
+@pytest.mark.parametrize("kind", ["normal", "collapsed", "equal", "outlier", "far", "zeros"])
+@pytest.mark.parametrize("scale", [1e-22, 1e-9, 1.0, 1e15, 1e25])
+def test_decisions_are_what_the_values_say(kind: str, scale: float) -> None:
+    rows = (shapes(kind) * scale).astype(np.float32)
+    for measure in (
+        CosineSimilarity(),
+        DotProductSimilarity(),
+        LpDistance(normalize_embeddings=False),
+        LpDistance(power=3),
+        LpDistance(power=1e-3, normalize_embeddings=False),
+    ):
+        values = measure.matrix(rows, rows)
+        for threshold in (0.0, 1.0, *np.quantile(values, [0, 0.01, 0.5, 1], method="nearest")):
+            finder = MatchFinder(measure, float(threshold))
+            expected = measure.meets(values, float(threshold))
+            for convert in (np.asarray, torch.from_numpy):
+                matches = finder.get_matching_pairs(convert(rows))
+                np.testing.assert_array_equal(matches, expected)
+
+
+@pytest.mark.parametrize("measure", [CosineSimilarity(), DotProductSimilarity(), LpDistance()])
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+def test_few_scores_are_computed_to_decide(
+    measure: DistanceMeasure, convert: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = normal(7, 300, 16)
+    values = measure.matrix(rows, rows)
+    threshold = float(np.quantile(values, 0.7, method="nearest"))
+    monkeypatch.delattr(_distances, "score_block")
+    matches = MatchFinder(measure, threshold).get_matching_pairs(convert(rows))
+    np.testing.assert_array_equal(matches, measure.meets(values, threshold))
+
+
+def test_matches_do_not_depend_on_the_precision_of_torch() -> None:
+    rows = torch.from_numpy(normal(8, 200, 64))
+    values = CosineSimilarity().matrix(rows, rows)
+    finder = MatchFinder(threshold=float(values.quantile(0.7, interpolation="nearest")))
+    expected, precision = finder.get_matching_pairs(rows), torch.get_float32_matmul_precision()
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(finder.get_matching_pairs(rows), expected)
+    try:
+        torch.set_float32_matmul_precision("medium")
+        np.testing.assert_array_equal(finder.get_matching_pairs(rows), expected)
+        np.testing.assert_array_equal(finder.get_matching_pairs(rows.numpy()), expected)
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 @pytest.mark.parametrize(
