@@ -23,7 +23,7 @@ class FaissIndexer(Indexer):
     Distances are faiss's own, in float32, and may round otherwise in a batch of another size;
     equal ones that are found rank by position. For cosine, embeddings and queries are scaled to
     length 1. A query for which an approximate index finds fewer than k is searched again in all
-    of its lists, so that k neighbours are always given.
+    of its lists, so that k neighbours are always given. A loaded index brings its own factory.
 
     Memory: that of the index; for `"Flat"` 4 d bytes an embedding.
 
@@ -175,5 +175,6 @@ def load_faiss() -> Any:
     """Return the module faiss; a forked child may then use it, on one thread."""
     import faiss
 
-    os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
     return faiss
