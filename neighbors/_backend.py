@@ -51,6 +51,9 @@ class Backend(Protocol):
     def finite_rows(self, x: Array) -> Array:
         """Return which rows of `x` have no NaN and no infinity."""
 
+    def count(self, mask: Array) -> int:
+        """Return at how many positions `mask` is true."""
+
     def positions(self, mask: Array) -> tuple[Array, ...]:
         """Return the positions at which `mask` is true, an array for each axis."""
 

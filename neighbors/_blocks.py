@@ -8,6 +8,7 @@ from milepost.neighbors._backend import Array, Backend, backend_of
 from milepost.neighbors._score import Distance, prepare, score_block
 
 _TILES = 4  # in a block from which the nearest are chosen: fewer, longer lists to choose from
+_CHUNK = 1 << 17  # numbers whose float64 copies stay in the cache
 _PAIR_BYTES = 72  # the temporary arrays of `score_block`, a key and its copy
 _NUMBER_BYTES = 40  # float64 copies of a row's numbers
 _ENTRY_BYTES = 40  # a key in the best so far, in the block's best, joined, and sorted
@@ -34,7 +35,11 @@ def memory_budget(max_memory_bytes: int | None, like: Array) -> int:
 
 
 def block_shape(
-    queries: Array, gallery: Array, depth: int, max_memory_bytes: int | None, backend: Backend
+    queries: Array,
+    gallery: Array,
+    depth: int,
+    max_memory_bytes: int | None,
+    backend: Backend,
 ) -> BlockShape:
     """Return the shape of blocks that is quick and stays under the budget.
 
@@ -70,8 +75,23 @@ def spans(total: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, total))
 
 
+def prepared_rows(rows: Array, distance: Distance, backend: Backend) -> Array:
+    """Return what `prepare` does, a chunk that fits the cache at a time."""
+    if distance != "cosine" or not len(rows):
+        return rows
+    chunks = spans(len(rows), max(1, _CHUNK // rows.shape[1]))
+    return backend.concat([prepare(rows[chunk], distance, backend) for chunk in chunks], axis=0)
+
+
 def gallery_blocks(
-    queries: Array, gallery: Array, distance: Distance, width: int, backend: Backend, first: int = 0
+    queries: Array,
+    gallery: Array,
+    distance: Distance,
+    width: int,
+    backend: Backend,
+    first: int = 0,
+    *,
+    prepared: bool = False,
 ) -> Iterator[Block]:
     """Yield the scores of queries with the gallery, a block of gallery rows at a time.
 
@@ -82,11 +102,12 @@ def gallery_blocks(
         width: gallery rows in a block.
         backend: what owns the arrays.
         first: blocks that end at or before this gallery row are left out.
+        prepared: whether both are prepared already.
     """
-    prepared = prepare(queries, distance, backend)
+    own = queries if prepared else prepare(queries, distance, backend)
     for columns in spans(len(gallery), width):
         if columns.stop > first:
-            block = prepare(gallery[columns], distance, backend)
+            block = gallery[columns] if prepared else prepare(gallery[columns], distance, backend)
             tiles = spans(len(block), max(1, backend.tile_pairs(gallery) // len(queries)))
-            scores = [score_block(prepared, block[tile], distance, backend) for tile in tiles]
+            scores = [score_block(own, block[tile], distance, backend) for tile in tiles]
             yield Block(columns.start, columns.stop, backend.concat(scores, axis=1))

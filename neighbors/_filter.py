@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.neighbors._backend import Array, Backend, backend_of
-from milepost.neighbors._blocks import spans
+from milepost.neighbors._blocks import prepared_rows, spans
 from milepost.neighbors._rank_keys import NOTHING, merged, rank_keys
 from milepost.neighbors._score import Distance, prepare, score_lists, tree_sum
 
@@ -58,10 +58,7 @@ class Filter:
 
     def __init__(self, gallery: Array, start: int, distance: Distance, backend: Backend) -> None:
         self._start, self._distance, self._backend = start, distance, backend
-        self._rows = gallery  # what scores are made of
-        if distance == "cosine":
-            parts = [prepare(gallery[s], distance, backend) for s in _chunks(gallery)]
-            self._rows = backend.concat(parts, axis=0)
+        self._rows = prepared_rows(gallery, distance, backend)  # what scores are made of
         self._centre = backend.float64(gallery[:1])[0] * 0.0
         if distance == "l2":
             sums = (backend.float64(gallery[s]).sum(axis=0) for s in _chunks(gallery))

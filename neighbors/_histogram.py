@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from milepost.neighbors import _numpy
 from milepost.neighbors._backend import Array, Backend
-from milepost.neighbors._blocks import Block, block_shape, gallery_blocks, spans
+from milepost.neighbors._blocks import (
+    Block,
+    block_shape,
+    gallery_blocks,
+    memory_budget,
+    prepared_rows,
+    spans,
+)
 from milepost.neighbors._rank_keys import from_ordered, ordered
 from milepost.neighbors._score import Distance, as_pair_of_rows, check_distance
 
@@ -163,19 +170,49 @@ def pair_histogram(
     exclude = np.full(len(queries), -1) if exclude is None else exclude
     own, others = (backend.array(x, like=queries) for x in (query_labels, gallery_labels))
     cell_of = CellLookup(bins, queries, backend)
-    counts = backend.array(np.zeros(2 * (bins.cells + 1), np.int64), like=queries)
+    pairs, genuine = (_Tally(bins.cells + 1, queries, backend) for _ in range(2))
     shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
+    numbers = (len(queries) + len(gallery)) * queries.shape[1]
+    ready = 16 * numbers <= memory_budget(max_memory_bytes, gallery)
+    if ready:
+        queries, gallery = (prepared_rows(x, distance, backend) for x in (queries, gallery))
     for rows in spans(len(queries), shape.queries):
-        blocks = gallery_blocks(
-            queries[rows], gallery, distance, shape.gallery, backend, int(first[rows].min())
-        )
-        for block in blocks:
+        start = int(first[rows].min())
+        arguments = queries[rows], gallery, distance, shape.gallery, backend, start
+        for block in gallery_blocks(*arguments, prepared=ready):
             cells = cell_of(block.scores)
             _leave_out(cells, block, first[rows], exclude[rows], bins.cells, backend)
             same = own[rows, None] == others[None, block.start : block.stop]
-            cells += same * (bins.cells + 1)
-            backend.tally(counts, cells)
-    return backend.numpy(counts).reshape(2, -1)[:, :-1]
+            pairs.add(cells)
+            genuine.add(cells[same])
+    of_both, of_genuine = pairs.counts()[:-1], genuine.counts()[:-1]
+    return np.stack([of_both - of_genuine, of_genuine])
+
+
+class _Tally:
+    """Counts cells; gathers as many as there are counters first, which is quicker."""
+
+    def __init__(self, size: int, like: Array, backend: Backend) -> None:
+        self._backend = backend
+        self._counts = backend.array(np.zeros(size, np.int64), like=like)
+        self._waiting: list[Array] = []
+        self._number = 0
+
+    def add(self, cells: Array) -> None:
+        self._waiting.append(cells.reshape(-1))
+        self._number += len(self._waiting[-1])
+        if self._number >= len(self._counts):
+            self._flush()
+
+    def counts(self) -> Ints:
+        self._flush()
+        counts: Ints = self._backend.numpy(self._counts)
+        return counts
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._backend.tally(self._counts, self._backend.concat(self._waiting, axis=0))
+        self._waiting, self._number = [], 0
 
 
 class CellLookup:
@@ -188,10 +225,13 @@ class CellLookup:
         self._shifts = backend.array(bins.shifts, like=like)
 
     def __call__(self, scores: Array) -> Array:
-        keys = self._backend.int64(ordered(scores, self._backend))
-        bin_of = (keys >> BIN_BITS) + _OFFSET
+        keys = ordered(scores, self._backend)
         if self._is_coarse:
-            return bin_of
+            keys >>= BIN_BITS
+            keys += _OFFSET
+            return keys
+        keys = self._backend.int64(keys)
+        bin_of = (keys >> BIN_BITS) + _OFFSET
         return self._starts[bin_of] + ((keys & ((1 << BIN_BITS) - 1)) >> self._shifts[bin_of])
 
 

@@ -217,7 +217,7 @@ def _settle(
     backend: Backend,
 ) -> Array:
     """Return scores with those in doubt replaced by the tree sum of their pair."""
-    doubtful = int(doubt.sum())
+    doubtful = backend.count(doubt)
     if doubtful > _FLOOD * sum(doubt.shape):
         unique_q, where_q = backend.unique_rows(queries)
         unique_g, where_g = backend.unique_rows(gallery)

@@ -58,6 +58,10 @@ def finite_rows(x: torch.Tensor) -> torch.Tensor:
     return x.isfinite().all(dim=1)
 
 
+def count(mask: torch.Tensor) -> int:
+    return int(mask.count_nonzero())
+
+
 def positions(mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return mask.nonzero(as_tuple=True)
 
