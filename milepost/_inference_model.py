@@ -211,6 +211,9 @@ class InferenceModel:
             found = self.get_nearest_neighbors(query, k).indices
             chosen = majority(codes[backend_of(found).numpy(found)], found.shape[1])
         else:
+            if not self._label_sums:
+                msg = "`method` 'centroid' needs a gallery that `save_index` saved, or a new one"
+                raise ValueError(msg)
             sums = np.stack([self._label_sums[label] for label in distinct.tolist()])
             embeddings = self.get_embeddings(query)
             queries = backend_of(embeddings).numpy(embeddings)

@@ -189,7 +189,7 @@ class Indexer(abc.ABC):
         Args:
             path: the file.
             model: the fingerprint that the file must bear; None: any.
-            normalized: what the file must say of its embeddings; None: anything.
+            normalized: what the file must say of its embeddings, if it says it; None: anything.
 
         Raises:
             IndexFileError: the file is damaged or of a future version; or it is of another kind,
@@ -205,8 +205,10 @@ class Indexer(abc.ABC):
             "model": model,
         }
         for name, value in wanted.items():
-            if value is not None and file.header[name] != value:
-                msg = f"{path}: {_MISMATCH[name].format(file.header[name], value)}"
+            said = file.header[name]
+            unsaid = name == "normalized" and said is None
+            if value is not None and said != value and not unsaid:
+                msg = f"{path}: {_MISMATCH[name].format(said, value)}"
                 raise IndexFileError(msg)
         details = file.details()
         self._read(file)

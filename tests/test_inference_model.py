@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import milepost as mp
 from milepost.errors import CoverageError, IndexFileError, NonFiniteError, UnknownNameError
+from milepost.neighbors import IndexDetails
 
 INDEXERS: dict[str, Callable[[], mp.Indexer]] = {
     "faiss": mp.FaissIndexer,
@@ -499,3 +500,17 @@ def test_a_damaged_index_leaves_the_gallery(
     with pytest.raises(IndexFileError, match="is damaged or cut short"):
         im.load_index(path)
     assert len(im.get_nearest_neighbors(images, 1).indices) == 200
+
+
+def test_an_index_saved_without_a_model_is_loaded_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.index"
+    indexer = mp.FaissIndexer()
+    indexer.add(np.eye(3))
+    indexer.save(path, IndexDetails(labels=np.array(["a", "b", "c"])))
+    im = mp.InferenceModel(nn.Identity())
+    with pytest.raises(IndexFileError, match="made by other weights"):
+        im.load_index(path)
+    im.load_index(path, any_model=True)
+    assert im.predict_label(torch.eye(3)).tolist() == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="`method` 'centroid' needs a gallery that `save_index`"):
+        im.predict_label(torch.eye(3), method="centroid")

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from milepost.neighbors import DiskIndexer, Distance, ExactIndexer, FaissIndexer, Indexer
 
@@ -106,6 +108,27 @@ def test_the_result_is_of_the_querys_kind(make: Callable[..., Indexer]) -> None:
     assert isinstance(found.indices, torch.Tensor)
     assert found.indices.tolist() == [[0], [1], [2]]
     assert isinstance(indexer.search(np.eye(3), 1).indices, np.ndarray)
+
+
+@settings(deadline=None, max_examples=25)
+@given(data=st.data(), metric=st.sampled_from(METRICS), k=st.integers(1, 40))
+def test_neither_blocks_nor_parts_change_a_result(
+    data: st.DataObject, metric: Distance, k: int
+) -> None:
+    rows, dimension = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 5))
+    gallery = embeddings(rows, dimension, seed=data.draw(st.integers(0, 99)))
+    queries = embeddings(data.draw(st.integers(1, 9)), dimension, seed=100)
+    cuts = data.draw(st.lists(st.integers(0, rows), max_size=3).map(sorted))
+    order, _ = ranked(queries, gallery, metric)
+    budget = data.draw(st.integers(1_000, 20_000))
+    indexers: list[Indexer] = [
+        DiskIndexer(metric, max_memory_bytes=budget),
+        ExactIndexer(metric, max_memory_bytes=budget),
+    ]
+    for indexer in indexers:
+        for part in np.split(gallery, cuts):
+            indexer.add(part)
+        np.testing.assert_array_equal(indexer.search(queries, k).indices, order[:, :k])
 
 
 def test_an_index_of_tensors_takes_arrays() -> None:
