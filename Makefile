@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: demo test test-full lint
+.PHONY: demo test test-full lint bench bench-full
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -15,6 +15,13 @@ test: .venv/.dev
 
 test-full: .venv/.dev
 	$(BIN)/python -m pytest
+
+# About ten minutes on two cores, and hours with the sizes of the aims.
+bench: .venv/.dev
+	$(BIN)/python benchmarks/run.py
+
+bench-full: .venv/.dev
+	$(BIN)/python benchmarks/run.py --full
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
