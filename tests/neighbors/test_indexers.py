@@ -20,7 +20,7 @@ EXACT: dict[str, Callable[..., Indexer]] = {
     "disk": DiskIndexer,
     "small blocks": lambda metric="l2": DiskIndexer(metric, max_memory_bytes=2_000),
 }
-APPROXIMATE = ("IVF8,Flat", "HNSW8", "PQ4x4", "SQ8", "OPQ4,IVF8,PQ4x4", "IVF8,PQ4x4fs")
+APPROXIMATE = ("IVF8,Flat", "HNSW8", "PQ4x4", "SQ8", "PCA4,IVF8,PQ2x4", "IVF8,PQ4x4fs")
 
 every_exact = pytest.mark.parametrize("make", EXACT.values(), ids=EXACT.keys())
 
