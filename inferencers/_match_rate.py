@@ -67,7 +67,8 @@ class MatchRate(PairInferencer):
     The result does not depend on batch size, order, blocks, number of workers or device: scores
     are defined to the bit, and counts are integers.
 
-    Memory: a float32 copy of the embeddings, which stay where they are; blocks of scores under
+    Memory: a float32 copy of the embeddings, which stay where they are (in a memory-mapped file
+    where they exceed a quarter of the budget); blocks of scores under
     `max_memory_bytes`; 50 MB of counters. It does not grow with the number of pairs. The first
     pass fills a histogram, the second (seldom a third) refines it where something is read off.
 
@@ -136,7 +137,7 @@ class MatchRate(PairInferencer):
         self._round = -1
 
     def update(self, rows: Rows) -> None:
-        self._collected.add(rows)
+        self._collected.add(rows, self.max_memory_bytes)
         self._table = None
 
     def state(self) -> State:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from milepost.errors import NonFiniteError
 from milepost.inferencers._inferencer import Rows
 from milepost.inferencers._label_table import Labels, LabelTable, as_labels, check_alike
-from milepost.neighbors import Array, backend_of
+from milepost.inferencers._mapped import joined, mapped
+from milepost.neighbors import Array, backend_of, memory_budget
 
 ROLES = ("query", "gallery")
 
@@ -33,7 +34,8 @@ class RoleRows:
 class PairRows:
     """Collects rows batch by batch, and gives them sorted by id.
 
-    Memory: a float32 copy of the embeddings, twice that while they are sorted.
+    Memory: a float32 copy of the embeddings, twice that while they are sorted; what exceeds half
+    the budget goes to a memory-mapped file that vanishes with the rows.
 
     Args:
         embeddings: the field that holds embeddings.
@@ -43,9 +45,16 @@ class PairRows:
     def __init__(self, embeddings: str, labels: str) -> None:
         self._fields = embeddings, labels
         self._batches: dict[str, list[RoleRows]] = {role: [] for role in ROLES}
+        self._bytes = 0  # in memory
+        self._budget: int | None = None
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: Rows, max_memory_bytes: int | None = None) -> None:
         """Take one batch.
+
+        Args:
+            rows: ids, roles, embeddings and labels.
+            max_memory_bytes: the budget, which the first batch sets; None: a quarter of what is
+                available.
 
         Raises:
             NonFiniteError: an embedding is NaN or infinite in float32.
@@ -60,6 +69,12 @@ class PairRows:
             batch = RoleRows(ids[chosen], _take(embeddings, chosen), labels[chosen])
             self._check(batch, role)
             self._batches[role].append(batch)
+            if isinstance(batch.embeddings, np.ndarray):
+                self._bytes += batch.embeddings.nbytes
+        if self._budget is None:
+            self._budget = memory_budget(max_memory_bytes, embeddings)
+        if 4 * self._bytes > self._budget:  # sorting takes twice the memory
+            self._spill()
 
     def of(self, role: str) -> RoleRows:
         """Return the rows of a role, sorted by id; none at all have d = 0."""
@@ -71,15 +86,26 @@ class PairRows:
             labels = np.concatenate([batch.labels for batch in batches])
             parts = [batch.embeddings for batch in batches]
             batches.clear()
-            embeddings = backend_of(*parts).concat(parts, axis=0)
-            del parts
             order = np.argsort(ids, kind="stable")
-            batches.append(RoleRows(ids[order], _take(embeddings, order), labels[order]))
+            batches.append(RoleRows(ids[order], joined(parts, order), labels[order]))
         return batches[0]
 
     def table(self) -> LabelTable:
         """Return the labels of the rows collected."""
         return LabelTable.of(*(self.of(role).labels for role in ROLES))
+
+    def _spill(self) -> None:
+        """Move the embeddings that are NumPy arrays in memory to a file."""
+        for batches in self._batches.values():
+            kept = [batch for batch in batches if not _is_in_memory(batch)]
+            moved = [batch for batch in batches if _is_in_memory(batch)]
+            if moved:
+                ids = np.concatenate([batch.ids for batch in moved])
+                labels = np.concatenate([batch.labels for batch in moved])
+                parts = [batch.embeddings for batch in moved]
+                del batches[:], moved[:]
+                batches += [*kept, RoleRows(ids, mapped(parts), labels)]
+        self._bytes = 0
 
     def _arrays(self, rows: Rows) -> tuple[Array, Labels]:
         """Return embeddings and labels of a batch, of matching shapes."""
@@ -117,6 +143,11 @@ class PairRows:
                     f"{other.embeddings.shape[1]} and {batch.embeddings.shape[1]}"
                 )
                 raise ValueError(msg)
+
+
+def _is_in_memory(batch: RoleRows) -> bool:
+    rows = batch.embeddings
+    return isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap)
 
 
 def _take(array: Array, positions: npt.NDArray[np.int64]) -> Array:

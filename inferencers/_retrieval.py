@@ -42,7 +42,8 @@ class Retrieval(PairInferencer):
     The result does not depend on batch size, order, blocks, number of workers or device: scores
     are defined to the bit, and values are summed in units of 2^-52.
 
-    Memory: a float32 copy of the embeddings, which stay where they are; lists of
+    Memory: a float32 copy of the embeddings, which stay where they are (in a memory-mapped file
+    where they exceed a quarter of the budget); lists of
     max(k, R) neighbours a query and blocks of scores, both under `max_memory_bytes`.
 
     Args:
@@ -120,7 +121,7 @@ class Retrieval(PairInferencer):
         self._kept: list[_Totals] = []  # of the rounds before
 
     def update(self, rows: Rows) -> None:
-        self._collected.add(rows)
+        self._collected.add(rows, self.max_memory_bytes)
         self._passes = None
 
     def state(self) -> State:
