@@ -121,7 +121,9 @@ ROWS = {"knn": knn, "ranking": ranking, "matching": matching, "loop": loop}
 
 def warm_up(row: str, side: str, kind: str) -> None:
     """Load what the side needs, on a small input, so that it is not timed."""
-    small = {"knn": (2000, 10), "ranking": (300, 10), "matching": (300, 10), "loop": (3, 0)}[row]
+    small = {"knn": (2000, 10), "ranking": (2000, 100), "matching": (1000, 100), "loop": (3, 0)}[
+        row
+    ]
     ROWS[row](side, kind, *small)()
 
 
