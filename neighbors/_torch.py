@@ -98,17 +98,28 @@ def tiled_products(
     queries: torch.Tensor, gallery: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Do what `best_products` does with torch's own product, tile by tile."""
-    best = queries.new_empty((len(queries), 0)), queries.new_empty((len(queries), 0)).long()
+    values = queries.new_empty((len(queries), 0))
+    best = values, values.long()
     height = max(1, tile_pairs(queries) * 4 // len(queries))
+    if _rounds_factors():  # to TF32 or bfloat16, beyond the error that the filter allows for
+        queries, gallery = queries.double(), gallery.double()
     with torch.autocast(queries.device.type, enabled=False):
         for start in range(0, len(gallery), height):
-            tile = queries @ gallery[start : start + height].T
+            tile = (queries @ gallery[start : start + height].T).float()
             found = tile.topk(min(k, tile.shape[1]), dim=1)
             values = torch.cat([best[0], found.values], dim=1)
             places = torch.cat([best[1], found.indices + start], dim=1)
             chosen = values.topk(min(k, values.shape[1]), dim=1)
             best = chosen.values, places.gather(1, chosen.indices)
     return best
+
+
+def _rounds_factors() -> bool:
+    """Return whether torch may round the factors of a float32 product, as a setting allows it."""
+    places = (torch.backends, torch.backends.cuda.matmul, torch.backends.mkldnn)
+    names = {getattr(place, "fp32_precision", "none") for place in places}
+    names.add(getattr(getattr(torch.backends.mkldnn, "matmul", None), "fp32_precision", "none"))
+    return not names <= {"none", "ieee"} or torch.get_float32_matmul_precision() != "highest"
 
 
 def running_max(x: torch.Tensor) -> torch.Tensor:

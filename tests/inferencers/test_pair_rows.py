@@ -42,7 +42,7 @@ def metrics_of(inferencer: PairInferencer, budget: int | None) -> dict[str, floa
         inferencer.scan(inferencer.rows(), number)
         inferencer.end_round(number)
         number += 1
-    return dict(inferencer.compute())
+    return dict(inferencer.compute() or {})
 
 
 @pytest.mark.parametrize("kind", [Retrieval, MatchRate])

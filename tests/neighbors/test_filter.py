@@ -167,6 +167,18 @@ def test_torch_takes_the_place_of_a_trapped_openblas(
     assert spy.settled == 2 * Q
 
 
+def test_a_setting_that_rounds_the_factors_of_products_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blas, "_is_trapped", lambda: True)
+    precision = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        check(normal(0, Q), normal(1, 800), 5, "cosine")
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
 def test_a_trapped_openblas_is_told_of_once_where_torch_is_not_loaded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
