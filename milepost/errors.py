@@ -6,6 +6,7 @@ MilepostError
 │   ├── CoverageError      rows missing, duplicated, or not as many as were declared
 │   ├── NonFiniteError     a value that must be finite is NaN or infinite
 │   ├── RankError          another rank failed
+│   │   └── LostRankError  a rank is dead or does not answer: the job cannot go on
 │   ├── StalledError       the source gave nothing for `timeout_s`
 │   └── TraceError         `trace_check` found the model changed
 └── UnknownNameError       a field, output, key or metric that does not exist (also a LookupError)
@@ -36,6 +37,10 @@ class NonFiniteError(EvaluationError):
 
 class RankError(EvaluationError):
     """Another rank failed."""
+
+
+class LostRankError(RankError):
+    """A rank is dead or does not answer: the ranks cannot be brought together again."""
 
 
 class StalledError(EvaluationError):
