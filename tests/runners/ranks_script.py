@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 from milepost.callbacks import KeepBest, Loop
+from milepost.errors import LostRankError
 from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
 from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner, evaluate
@@ -241,8 +243,28 @@ def by_time() -> list[int]:
     return [step for step in range(1, 6) if runner.maybe_run(model, step=step) is not None]
 
 
+def lose_rank_1() -> dict[str, str]:
+    """Return what the other ranks are told when rank 1 dies in its forward pass."""
+    rank, _ = rank_and_size()
+
+    def dies(model: nn.Module, batch: Any) -> dict[str, Any]:
+        if rank == 1:
+            os._exit(7)
+        return {"output": batch["input"]}
+
+    runner = InferenceRunner(WRONG, wrongs(), forward=dies, on_error="disable")
+    try:
+        runner.maybe_run(Same(), epoch=1)
+    except LostRankError as error:
+        return {"lost": str(error)}
+    return {}
+
+
 def main(out: Path) -> None:
     distributed.init_process_group("gloo")
+    if sys.argv[2:] == ["lose"]:
+        (out / f"{rank_and_size()[0]}.json").write_text(json.dumps(lose_rank_1()))
+        os._exit(0)  # the group cannot be brought to an end any more
     rank, _ = rank_and_size()
     report = {
         "results": results(),

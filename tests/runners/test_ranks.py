@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -111,3 +113,22 @@ def test_a_sharded_model_is_examined_and_kept_whole(reports: Any) -> None:
         given = report["sharded"]
         assert given["metrics"] == pytest.approx(given["expected"], abs=1e-6, nan_ok=True)
         assert given["kept"]
+
+
+def test_a_rank_that_dies_ends_the_job_with_an_error_that_names_it(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "3"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(tmp_path), "lose"],
+            cwd=SCRIPT.parents[2],
+            env={**os.environ, **address, "RANK": str(rank)},
+        )
+        for rank in range(3)
+    ]
+    assert [rank.wait(120) for rank in ranks] == [0, 7, 0]
+    for rank in (0, 2):
+        told = json.loads((tmp_path / f"{rank}.json").read_text())["lost"]
+        assert told.startswith("rank 1 is dead, or did not answer within")
