@@ -18,6 +18,8 @@ A wrong argument is a `ValueError` or a `TypeError`, a missing extra an `ImportE
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 30  # a large model has hundreds of inner layers
+
 
 class MilepostError(Exception):
     """The base of all errors that are Milepost's own."""
@@ -70,7 +72,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    there_are = "There are: " + ", ".join(map(repr, names)) if names else "There are none"
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    there_are = f"There are: {shown}{more}" if names else "There are none"
     return UnknownNameError(f"unknown {kind} {name!r}; {hint}{there_are}")
 
 

@@ -49,18 +49,31 @@ def check_inferencers(inferencers: Any) -> tuple[Inferencer, ...]:
     if not given or not all(isinstance(item, Inferencer) for item in given):
         msg = f"`inferencers` must be a list of at least one Inferencer, got {inferencers!r}"
         raise ValueError(msg)
+    for item in given:
+        if not isinstance(getattr(item, "name", None), str) or not _is_names(item, "fetches"):
+            msg = f"`inferencers` must each have a `name` and a tuple of `fetches`, got {item!r}"
+            raise ValueError(msg)
     if len(set(map(id, given))) < len(given):
         msg = f"`inferencers` must hold an object once, got {inferencers!r}"
         raise ValueError(msg)
     return given
 
 
+def _is_names(owner: object, attribute: str) -> bool:
+    names = getattr(owner, attribute, None)
+    return isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
+
+
 def check_roles(roles: Sequence[str], inferencers: Sequence[Inferencer]) -> None:
-    """Raise unless each role of the data has an inferencer that looks at it."""
+    """Raise unless each role has an inferencer that looks at it, and each inferencer its first."""
     known = {role for inferencer in inferencers for role in inferencer.roles}
     for role in roles:
         if role not in known:
             raise unknown_name("role of the data", role, known)
+    for inferencer in inferencers:
+        if inferencer.roles[0] not in roles:
+            msg = f"`data` must hold the role {inferencer.roles[0]!r}, got {', '.join(roles)}"
+            raise ValueError(msg)
 
 
 def check_placement(placement: Any) -> Any:

@@ -102,9 +102,20 @@ def deliver(fetched: Fetched, inferencers: Iterable[Inferencer]) -> None:
             if name in always:
                 continue
             if inferencer.arrays == "numpy" and name not in numpy:
-                numpy[name] = to_numpy(native[name])
+                numpy[name] = _read_only(to_numpy(native[name]))
             rows[name] = (numpy if inferencer.arrays == "numpy" else native)[name]
-        inferencer.update(rows)
+        try:
+            inferencer.update(rows)
+        except Exception as error:
+            error.add_note(f"raised by the inferencer {inferencer.name!r}")
+            raise
+
+
+def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a view that cannot be written to: other inferencers are given the same array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _as_rows(name: str, value: Any, count: int) -> Any:

@@ -1,8 +1,10 @@
 """One forward pass a batch, in smaller pieces where memory does not suffice."""
 
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import final
 
+from milepost.errors import UnknownNameError
 from milepost.inferencers import Inferencer
 from milepost.predictors import Predictor
 from milepost.runners._batch import Batch
@@ -34,6 +36,12 @@ class Forward:
         predictor, fetches = self._plan(batch)
         try:
             outputs = predictor.forward(batch.fields)
+        except UnknownNameError as error:
+            fields = ", ".join(map(repr, batch.fields))
+            hints = [get_close_matches(name, batch.fields, n=1) for name in fetches.outputs]
+            nearest = next((f"; did you mean {hint[0]!r}?" for hint in hints if hint), "")
+            msg = f"{error}. The batch has the fields {fields}{nearest}"
+            raise UnknownNameError(msg) from error
         except Exception as error:
             whole = len(batch) == 1 or predictor.is_sharded
             if whole or not _is_out_of_memory(error):

@@ -305,7 +305,7 @@ def test_warn_lets_the_training_go_on() -> None:
 
 def test_disable_runs_never_again_also_after_a_resume() -> None:
     runner = InferenceRunner(Items(), [Fixed(ValueError("bad"))], on_error="disable")
-    with pytest.warns(RuntimeWarning, match="it will not run again: ValueError: bad$"):
+    with pytest.warns(RuntimeWarning, match="it will not run again: ValueError: bad"):
         assert runner.maybe_run(model(), epoch=1) is None
     assert runner.maybe_run(model(), epoch=2) is None
     resumed = InferenceRunner(Items(), [Fixed({"x": 1})], on_error="disable")
@@ -435,7 +435,8 @@ def test_a_failed_evaluation_is_not_shown_to_callbacks() -> None:
     loop = Loop(model(), callbacks=[runner, Strict()], monitors=[records.append])
     with loop, pytest.warns(RuntimeWarning, match="the training goes on"):
         list(loop.epochs(1))
-    assert [record.error for record in records] == ["ValueError: bad"]
+    error = "ValueError: bad; raised by the inferencer 'fixed'"
+    assert [record.error for record in records] == [error]
 
 
 def test_evaluate_takes_no_schedule_and_no_policy() -> None:
@@ -454,3 +455,37 @@ def test_an_error_while_a_worker_is_slow_leaves_neither_worker_nor_thread() -> N
 
     error = run_to_its_error(Items(at), num_workers=1, batch_size=2, forward=broken)
     assert str(error) == "broken"
+
+
+def test_data_without_the_role_that_an_inferencer_needs_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^`data` must hold the role 'query', got gallery$"):
+        InferenceRunner({"gallery": [ones]}, [Retrieval()])
+
+
+def test_labels_that_are_nan_are_an_error() -> None:
+    labels = np.array([0.0, np.nan])
+    with pytest.raises(ValueError, match=r"^`label` must not be NaN, got it in row 1 of a batch"):
+        evaluate(None, {"output": np.eye(2), "label": labels}, [Retrieval()])
+
+
+def test_an_inferencer_cannot_change_what_others_are_given() -> None:
+    class Writes(ScalarStats):  # type: ignore[misc]  # final, but for a mistake
+        def update(self, rows: Any) -> None:
+            rows["x"][:] = 0
+
+    with pytest.raises(ValueError, match="read-only"):
+        evaluate(None, {"x": np.ones(3)}, [Writes("x")])
+
+
+def test_a_misspelled_field_is_found_among_the_fields_of_the_batch() -> None:
+    data = [{"input": ones, "label": np.zeros(6)}]
+    error = run_to_its_error(data, [ScalarStats("lable")], forward=None)
+    assert "The batch has the fields 'input', 'label'; did you mean 'label'?" in str(error)
+
+
+@pytest.mark.parametrize("attribute", ["name", "fetches"])
+def test_an_inferencer_without_name_or_fetches_is_an_error_at_once(attribute: str) -> None:
+    inferencer = Fixed({})
+    setattr(inferencer, attribute, None)
+    with pytest.raises(ValueError, match=r"^`inferencers` must each have a `name` and a tuple of"):
+        InferenceRunner([ones], [inferencer])
