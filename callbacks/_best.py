@@ -6,6 +6,7 @@ import warnings
 from typing import Any, Literal, final
 
 from milepost.callbacks._record import Record
+from milepost.errors import unknown_name
 
 Mode = Literal["max", "min"]
 
@@ -26,6 +27,9 @@ class Best:
     """
 
     def __init__(self, metric: str, mode: Mode, min_delta: float = 0.0) -> None:
+        if "/" not in metric:
+            msg = f"`metric` must be a full name such as 'validation/hit_rate@1', got {metric!r}"
+            raise ValueError(msg)
         if mode not in ("max", "min"):
             msg = f"`mode` must be 'max' or 'min', got {mode!r}"
             raise ValueError(msg)
@@ -39,6 +43,7 @@ class Best:
         self._mode = mode
         self._min_delta = min_delta
         self._seen: set[str] = set()
+        self._warned = False
 
     def offer(self, record: Record) -> bool | None:
         """Take a record; return whether it holds a new best, None if it holds no such metric.
@@ -48,15 +53,23 @@ class Best:
         self._seen.update(record.scalars)
         value = record.scalars.get(self.metric)
         if value is None:
+            self._warn_of_a_typo(record)
             return None
         if not math.isfinite(value) or not self._is_better(value):
             return False
         self.value, self.step, self.epoch = value, record.step, record.epoch
         return True
 
+    def _warn_of_a_typo(self, record: Record) -> None:
+        """Warn at the first record of the metric's own runner that lacks it: not hours later."""
+        own = record.runner is not None and self.metric.startswith(f"{record.runner}/")
+        if own and self.metric not in self._seen and not self._warned:
+            self._warned = True
+            warnings.warn(str(unknown_name("metric", self.metric, self._seen)), stacklevel=2)
+
     def warn_if_never_seen(self, who: str) -> None:
         """Warn if no record held the metric, with the nearest name that was there."""
-        if self.metric in self._seen:
+        if self.metric in self._seen or self._warned:
             return
         nearest = difflib.get_close_matches(self.metric, self._seen, n=1)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""

@@ -56,7 +56,7 @@ class Callback:
         """Called when `every` is due."""
 
     def on_metrics(self, record: Record, weights: Callable[[], Mapping[str, Any]]) -> None:
-        """Called when an evaluation has a result, or has failed (`record.error`).
+        """Called when an evaluation has a result.
 
         Args:
             record: runner, step, epoch and scalars; the same on every rank.

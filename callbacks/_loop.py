@@ -32,7 +32,8 @@ class Loop:
     Args:
         model: the model in training.
         callbacks: run at their moments, in this order.
-        rundir: the folder of this training's files; made if it is not there.
+        rundir: the folder of this training's files; made if it is not there. One that holds a run
+            is refused, unless the loop goes on with a state that was loaded.
         monitors: where records go: monitors, and functions that are given each record. None: the
             terminal, and with a `rundir` JSON lines and TensorBoard (where it is installed).
         ema: a module that holds averaged weights, kept by you, for `weights="ema"`.
@@ -239,6 +240,8 @@ class Loop:
         try:
             if self.rundir is not None and world.is_chief:
                 _require_writable(self.rundir)
+                if not self._step and not self._elapsed_s:
+                    _require_new(self.rundir)
             self.monitors.open()
         except Exception as failure:  # raised on every rank
             error = failure
@@ -262,6 +265,17 @@ def _require_writable(rundir: Path) -> None:
     except OSError as error:
         msg = f"`rundir` must be a folder that can be written, got {str(rundir)!r} ({error})"
         raise OSError(msg) from error
+
+
+def _require_new(rundir: Path) -> None:
+    """Raise if a folder holds another run, whose curves and best weights this one would mix up."""
+    records = rundir / "metrics.jsonl"
+    if records.exists() and records.stat().st_size:
+        msg = (
+            f"`rundir` {str(rundir)!r} holds a run already; load its state into the loop to go on "
+            "with it, or choose another folder"
+        )
+        raise FileExistsError(msg)
 
 
 def _number(name: str, value: Any) -> float:

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from milepost.callbacks._world import World
-from milepost.errors import RankError
+from milepost.errors import LostRankError
 
 T = TypeVar("T")
 
@@ -19,8 +19,8 @@ T = TypeVar("T")
 class TorchWorld(World):
     """The ranks of `torch.distributed`, through a gloo group of its own.
 
-    So it works beside NCCL, and leaves the collectives of the training alone. After a `RankError`
-    it is of no more use: the ranks cannot be brought together again.
+    So it works beside NCCL, and leaves the collectives of the training alone. After a
+    `LostRankError` it is of no more use: the ranks cannot be brought together again.
 
     Args:
         timeout_s: how long a rank may let the others wait. One that died is noticed at once.
@@ -72,7 +72,7 @@ class TorchWorld(World):
         """Wait for every rank, then run collectives; the error of a lost rank names it."""
         if self._group is None:
             msg = "the ranks are no longer together: this world is closed"
-            raise RankError(msg)
+            raise LostRankError(msg)
         try:
             lost = self._call_roll()
             if not lost:
@@ -84,7 +84,7 @@ class TorchWorld(World):
             who, cause = "another rank", error
         self.close()  # a rank that still waits for this one sees the connection end
         msg = f"{who} is dead, or did not answer within {self._timeout.total_seconds():g} s"
-        raise RankError(msg) from cause
+        raise LostRankError(msg) from cause
 
     def _call_roll(self) -> list[int]:
         """Wait for every rank; return those that do not answer, the same on every rank.

@@ -36,7 +36,7 @@ class World(abc.ABC):
             value: small and picklable.
 
         Raises:
-            RankError: another rank is dead or did not come in time.
+            LostRankError: another rank is dead or did not come in time.
         """
 
     @abc.abstractmethod

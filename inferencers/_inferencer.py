@@ -28,7 +28,7 @@ class Inferencer(abc.ABC):
         fetches: what `update` needs: fields of the batch, outputs of the model, inner layers.
             `"batch.x"` and `"model.x"` choose where a name is in both; the prefix is part of the
             key that `update` sees.
-        roles: the roles whose rows it is given.
+        roles: the roles whose rows it is given; the data must hold the first.
         arrays: `"numpy"` to be given NumPy arrays (bfloat16 as float32), `"native"` to be given
             the framework's own tensors where the framework made them.
     """

@@ -56,7 +56,7 @@ def as_labels(labels: Any, name: str) -> Labels:
     """Return labels as an array of integers, booleans, floats or strings; ints are int64.
 
     Raises:
-        ValueError: they are of another type, or have neither one nor two axes.
+        ValueError: they are of another type, NaN, or have neither one nor two axes.
     """
     array = np.asarray(labels)
     if array.dtype.kind == "O":
@@ -66,6 +66,10 @@ def as_labels(labels: Any, name: str) -> Labels:
             f"`{name}` must be integers, booleans, floats or strings of shape (N,) or (N, C), "
             f"got {array.dtype} of shape {array.shape}"
         )
+        raise ValueError(msg)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        row = np.argwhere(np.isnan(array))[0, 0]
+        msg = f"`{name}` must not be NaN, got it in row {row} of a batch"
         raise ValueError(msg)
     if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
         msg = f"`{name}` must be below 2^63, got {array.max()}"

@@ -112,11 +112,12 @@ class MatchRate(PairInferencer):
         labels: str = "label",
         *,
         thresholds: Sequence[float] = (),
-        far: Sequence[float] = (1e-2, 1e-3),
+        far: float | Sequence[float] = (1e-2, 1e-3),
         distance: Distance = "cosine",
         name: str = "match_rate",
     ) -> None:
         check_distance(distance)
+        far = [far] if isinstance(far, int | float) else far
         if any(not 0 < rate <= 1 for rate in far):
             msg = f"`far` must be above 0 and at most 1, got {far!r}"
             raise ValueError(msg)

@@ -87,7 +87,9 @@ class RankingMetric:
         return at_k
 
 
-def ranking_metrics(names: Sequence[str] | None, k: Sequence[int]) -> tuple[RankingMetric, ...]:
+def ranking_metrics(
+    names: str | Sequence[str] | None, k: Sequence[int]
+) -> tuple[RankingMetric, ...]:
     """Return the metrics that names stand for.
 
     Args:
@@ -98,7 +100,8 @@ def ranking_metrics(names: Sequence[str] | None, k: Sequence[int]) -> tuple[Rank
         UnknownNameError: a name is none of them.
     """
     metrics: dict[str, RankingMetric] = {}
-    for name in _ALL if names is None else names:
+    chosen = [names] if isinstance(names, str) else names
+    for name in _ALL if chosen is None else chosen:
         for metric in _expand(name, k):
             metrics[metric.name] = metric
     return tuple(metrics.values())

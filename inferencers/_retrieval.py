@@ -93,7 +93,7 @@ class Retrieval(PairInferencer):
         labels: str = "label",
         *,
         k: int | Sequence[int] = (1, 5, 10),
-        metrics: Sequence[str] | None = None,
+        metrics: str | Sequence[str] | None = None,
         distance: Distance = "cosine",
         relevant: RelevantLabels | None = None,
         average: Literal["sample", "class"] = "sample",

@@ -53,19 +53,36 @@ class Recipe:
     threads: int | None = None
     rundir: Path = Path("runs/milepost")
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                msg = f"`{name}` must be at least 1, got {value}"
+                raise ValueError(msg)
+        choose_device(self.device)
+
 
 def make_repeatable(seed: int, threads: int | None) -> None:
     """Seed the random numbers of Python, NumPy and torch, and set torch's threads."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    if threads is not None:
+    if threads is not None and threads > 0:
         torch.set_num_threads(threads)
 
 
 def choose_device(device: str | None) -> torch.device:
-    """Return the device of that name, or the GPU if there is one."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """Return the device of that name, or the GPU if there is one.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        msg = f"`device` must be one of this machine, got {name!r}"
+        raise ValueError(msg) from error
 
 
 def train(recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ MilepostError
 │   ├── CoverageError      rows missing, duplicated, or not as many as were declared
 │   ├── NonFiniteError     a value that must be finite is NaN or infinite
 │   ├── RankError          another rank failed
+│   │   └── LostRankError  a rank is dead or does not answer: the job cannot go on
 │   ├── StalledError       the source gave nothing for `timeout_s`
 │   └── TraceError         `trace_check` found the model changed
 ├── IndexFileError         a saved index is damaged, or not the one that is asked for (a ValueError)
@@ -17,6 +18,8 @@ A wrong argument is a `ValueError` or a `TypeError`, a missing extra an `ImportE
 
 import difflib
 from collections.abc import Iterable
+
+_SHOWN = 30  # a large model has hundreds of inner layers
 
 
 class MilepostError(Exception):
@@ -37,6 +40,10 @@ class NonFiniteError(EvaluationError):
 
 class RankError(EvaluationError):
     """Another rank failed."""
+
+
+class LostRankError(RankError):
+    """A rank is dead or does not answer: the ranks cannot be brought together again."""
 
 
 class StalledError(EvaluationError):
@@ -70,7 +77,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    there_are = "There are: " + ", ".join(map(repr, names)) if names else "There are none"
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    there_are = f"There are: {shown}{more}" if names else "There are none"
     return UnknownNameError(f"unknown {kind} {name!r}; {hint}{there_are}")
 
 

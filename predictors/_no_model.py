@@ -5,9 +5,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
-import numpy as np
-
-from milepost.predictors._arrays import to_numpy
 from milepost.predictors._options import Inputs, Outputs
 from milepost.predictors._predictor import Predictor
 from milepost.predictors._rng import preserved_rngs
@@ -44,8 +41,8 @@ class NoModel(Predictor):
     def weights(self) -> dict[str, Any]:
         return {}
 
+    def has_inner(self, name: str) -> bool:
+        return False
+
     def buffers(self) -> dict[str, Any]:
         return {}
-
-    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
-        return to_numpy(array)

@@ -76,6 +76,13 @@ class OfflinePredictor(Predictor):
     def weights(self) -> Mapping[str, Any]:
         return self._predictor.weights()
 
+    def has_inner(self, name: str) -> bool:
+        return self._predictor.has_inner(name)
+
+    @property
+    def is_sharded(self) -> bool:
+        return self._predictor.is_sharded
+
     def buffers(self) -> Mapping[str, Any]:
         return self._predictor.buffers()
 

@@ -5,9 +5,6 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from milepost.predictors._arrays import to_numpy
 from milepost.predictors._options import Inputs, Outputs
 
 
@@ -86,14 +83,14 @@ class Predictor(abc.ABC):
         The ranks of a data-parallel training have equal parameters, but each its own buffers.
         """
 
+    @abc.abstractmethod
+    def has_inner(self, name: str) -> bool:
+        """Tell whether the model has an inner module of that name."""
+
     @property
     def is_sharded(self) -> bool:
         """Whether the model's weights are spread over ranks, so that all must run it together."""
         return False
-
-    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
-        """Return an output as a NumPy array; bfloat16 and narrower floats become float32."""
-        return to_numpy(array)
 
     @property
     @abc.abstractmethod

@@ -124,6 +124,10 @@ class TorchPredictor(Predictor):
     def is_sharded(self) -> bool:
         return any(is_shard(parameter) for parameter in self._model.parameters())
 
+    def has_inner(self, name: str) -> bool:
+        inner = find_inner(self._examined, name)
+        return inner is not None and not inner.part
+
     def buffers(self) -> dict[str, Tensor]:
         return dict(shareable_buffers(self._model))
 

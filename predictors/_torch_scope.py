@@ -12,6 +12,7 @@ from torch.amp import is_autocast_available
 from milepost import errors
 from milepost.predictors._phase import inference_phase
 from milepost.predictors._rng import preserved_rngs
+from milepost.predictors._torch_shards import is_shard
 from milepost.predictors._torch_wrappers import quieten
 
 _NAMED = 5  # names that a message lists
@@ -42,7 +43,8 @@ def no_trace(
 
     Raises:
         TraceError: `trace_check` is on, and a parameter or buffer changed.
-        ValueError: the module has lazy parameters that are not initialised yet.
+        ValueError: the module has lazy parameters that are not initialised yet, or `buffers` do not
+            fit.
     """
     parts = list(module.modules())
     _refuse_lazy(module)
@@ -51,9 +53,7 @@ def no_trace(
         values = _Values(parts)
         changed: list[str] = []
         try:
-            for name, buffer in shareable_buffers(module):
-                if buffers and name in buffers:
-                    buffer.data.copy_(buffers[name])
+            _lend(module, buffers or {})
             before = _fingerprints(module) if trace_check else {}
             for part in parts:
                 quieten(part)
@@ -79,6 +79,18 @@ def shareable_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, buffer in module.named_buffers():
         if buffer.layout == torch.strided:
             yield name, buffer
+
+
+def _lend(module: nn.Module, buffers: Mapping[str, Any]) -> None:
+    """Give buffers other values, of the same shape."""
+    for name, buffer in shareable_buffers(module):
+        if name not in buffers:
+            continue
+        if buffers[name].shape != buffer.shape:
+            shapes = f"{tuple(buffer.shape)} here, {tuple(buffers[name].shape)} on the chief"
+            msg = f"the model must be the same on all ranks, but its buffer {name!r} is {shapes}"
+            raise ValueError(msg)
+        buffer.data.copy_(buffers[name])
 
 
 class _Attributes:
@@ -113,14 +125,19 @@ def _refill(table: dict[str, Any], content: dict[str, Any]) -> None:
 
 
 class _Values:
-    """The values of the buffers of modules."""
+    """The values of the buffers of modules, and where those of their parameters lie."""
 
     def __init__(self, modules: list[nn.Module]) -> None:
         buffers = {id(x): x for module in modules for x in module.buffers(recurse=False)}
         parts = [part for buffer in buffers.values() for part in _dense_parts(buffer)]
         self._copies = [(part, part.detach().clone()) for part in parts]
+        parameters = (x for module in modules for x in module.parameters(recurse=False))
+        self._data = [(x, x.data) for x in parameters if not is_shard(x)]
 
     def restore(self) -> None:
+        for parameter, data in self._data:
+            if parameter.data_ptr() != data.data_ptr():
+                parameter.data = data
         for part, value in self._copies:
             # Through `data`: a pending backward must not see a new version of the tensor.
             if part.shape != value.shape:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from milepost.errors import unknown_name
 from milepost.inferencers import Inferencer
 
 
@@ -14,27 +15,65 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_least(name: str, value: int | None, least: int) -> None:
-    """Raise if the value is given and too small."""
-    if value is not None and value < least:
-        msg = f"`{name}` must be at least {least}, got {value}"
+    """Raise if the value is given and no whole number, or too small."""
+    if value is not None and (type(value) is not int or value < least):
+        msg = f"`{name}` must be a whole number of at least {least}, got {value!r}"
         raise ValueError(msg)
 
 
 def check_positive(name: str, value: float | None) -> None:
     """Raise if the value is given and not above 0."""
-    if value is not None and not value > 0:
-        msg = f"`{name}` must be above 0, got {value}"
+    if value is not None and not (isinstance(value, int | float) and value > 0):
+        msg = f"`{name}` must be a number above 0, got {value!r}"
+        raise ValueError(msg)
+
+
+def check_name(name: Any) -> None:
+    """Raise unless the name can prefix metrics."""
+    if not isinstance(name, str) or not name:
+        msg = f"`name` must be a string that is not empty, got {name!r}"
+        raise ValueError(msg)
+
+
+def check_names(argument: str, names: Any) -> None:
+    """Raise unless names are given as a sequence of strings."""
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    if names is not None and not (listed and all(isinstance(name, str) for name in names)):
+        msg = f'`{argument}` must be names such as ("image", "label"), got {names!r}'
         raise ValueError(msg)
 
 
 def check_inferencers(inferencers: Any) -> tuple[Inferencer, ...]:
-    """Return the inferencers; raise if there are none, or something else is among them."""
+    """Return the inferencers; raise if there are none, one twice, or something else among them."""
     given = tuple(inferencers) if isinstance(inferencers, Sequence) else (inferencers,)
-    wrong = [item for item in given if not isinstance(item, Inferencer)]
-    if wrong or not given:
+    if not given or not all(isinstance(item, Inferencer) for item in given):
         msg = f"`inferencers` must be a list of at least one Inferencer, got {inferencers!r}"
         raise ValueError(msg)
+    for item in given:
+        if not isinstance(getattr(item, "name", None), str) or not _is_names(item, "fetches"):
+            msg = f"`inferencers` must each have a `name` and a tuple of `fetches`, got {item!r}"
+            raise ValueError(msg)
+    if len(set(map(id, given))) < len(given):
+        msg = f"`inferencers` must hold an object once, got {inferencers!r}"
+        raise ValueError(msg)
     return given
+
+
+def _is_names(owner: object, attribute: str) -> bool:
+    names = getattr(owner, attribute, None)
+    return isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
+
+
+def check_roles(roles: Sequence[str], inferencers: Sequence[Inferencer]) -> None:
+    """Raise unless each role has an inferencer that looks at it, and each inferencer its first."""
+    known = {role for inferencer in inferencers for role in inferencer.roles}
+    for role in roles:
+        if role not in known:
+            raise unknown_name("role of the data", role, known)
+    for inferencer in inferencers:
+        if inferencer.roles[0] not in roles:
+            msg = f"`data` must hold the role {inferencer.roles[0]!r}, got {', '.join(roles)}"
+            raise ValueError(msg)
 
 
 def check_placement(placement: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from milepost.errors import CoverageError, unknown_name
+from milepost.predictors import to_numpy
 
 DEFAULT_FIELDS = ("input", "label")
 
@@ -35,7 +36,10 @@ class Batch:
         return len(self.ids)
 
     def split(self, most: int) -> Iterator[Self]:
-        """Give the rows again in batches of at most `most`."""
+        """Give the rows again in batches of at most `most`.
+
+        A field as long as the batch is taken for one of rows.
+        """
         if len(self) <= most:
             yield self
             return
@@ -119,17 +123,15 @@ def row_ids(
         positions: where the rows stand in the source, if that is known.
         start: the position of the first row where `positions` is None.
 
+    Returns:
+        int64 or strings, shape (N,).
+
     Raises:
         CoverageError: a collate function gave more or fewer rows than it was handed.
         ValueError: the field `"id"` is not a vector of integers or strings.
     """
     if "id" in fields:
-        given = fields["id"]
-        ids = np.asarray(given.cpu() if hasattr(given, "cpu") else given)
-        if ids.ndim != 1 or ids.dtype.kind not in "iuUS":
-            msg = f"the field `id` must be integers or strings (N,), got {ids.dtype} {ids.shape}"
-            raise ValueError(msg)
-        return ids
+        return _checked_ids(to_numpy(fields["id"]))
     if positions is None:
         return np.arange(start, start + count_rows(fields))
     counts = {row_count(value) for value in fields.values()}
@@ -141,3 +143,22 @@ def row_ids(
         )
         raise CoverageError(msg)
     return positions
+
+
+def _checked_ids(ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return ids as int64 or strings, so that equal ids are equal whatever type they came in."""
+    if ids.ndim == 1 and ids.dtype.kind == "S":
+        return np.char.decode(ids)
+    if ids.ndim == 1 and ids.dtype.kind == "u" and ids.max(initial=0) <= np.iinfo(np.int64).max:
+        return ids.astype(np.int64)
+    if ids.ndim == 1 and ids.dtype.kind in "iU":
+        return ids.astype(np.int64) if ids.dtype.kind == "i" else ids
+    msg = f"the field `id` must be 64-bit integers or strings (N,), got {ids.dtype} {ids.shape}"
+    raise ValueError(msg)
+
+
+def first_row(fields: Mapping[str, Any]) -> bytes:
+    """Return what tells this batch from another: its number of rows, and what is in its first."""
+    parts = [to_numpy(value)[:1] for value in fields.values() if row_count(value)]
+    content = [part.tobytes() if part.dtype != object else repr(part).encode() for part in parts]
+    return b"|".join([str(count_rows(fields)).encode(), *content])

@@ -35,6 +35,12 @@ def evaluate(
         >>> evaluate(None, {"loss": np.array([1.0, 2.0, 6.0])}, [ScalarStats("loss")])
         {'validation/loss': 3.0}
     """
+    for name in ("every", "on_error"):
+        if name in options:
+            msg = (
+                f"`{name}` is for a runner in a training; evaluate runs once, and raises its error"
+            )
+            raise TypeError(msg)
     ema = options.pop("ema", None)
     runner = InferenceRunner(data, inferencers, **options)
     world = Solo() if options.get("placement") == "local" else current_world()

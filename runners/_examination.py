@@ -1,8 +1,7 @@
 """One evaluation, from the first batch to the metrics."""
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, NamedTuple, final
 
 from tqdm import tqdm
@@ -13,7 +12,7 @@ from milepost.predictors import Predictor
 from milepost.runners._batch import Batch
 from milepost.runners._coverage import Coverage, Ids
 from milepost.runners._feed import Draws, Feed, pinned
-from milepost.runners._fetch import Fetched, Fetches, deliver
+from milepost.runners._fetch import Fetched, deliver
 from milepost.runners._forward import Forward
 from milepost.runners._in_step import in_step
 from milepost.runners._metrics import compute
@@ -21,7 +20,7 @@ from milepost.runners._prefetch import Prefetch
 from milepost.runners._replicas import map_over
 from milepost.runners._rounds import merge, scan
 from milepost.runners._stages import Stages
-from milepost.runners._together import together
+from milepost.runners._together import agree
 
 
 class Result(NamedTuple):
@@ -92,28 +91,30 @@ class Examination:
             CoverageError: not every declared sample was seen exactly once.
             EvaluationError: the source, the model or an inferencer failed, here or on another rank.
         """
-        results: list[Result] = []
-        together(self._world, lambda: results.append(self._run()))
-        return results[0]
-
-    def _run(self) -> Result:
-        predictors: list[Predictor] = []
-        together(self._world, lambda: predictors.append(self._make_predictor()))
-        predictor = predictors[0]
-        chief = self._world.is_chief
-        shared = self._world.share(predictor.buffers() if chief else None)
-        buffers = None if chief else shared
-        with predictor.scope(trace_check=self._trace_check, buffers=buffers):
-            together(self._world, self._reset)
-            draws = together(self._world, self._feed.draw)
-            coverage = Coverage(self._feed.declared())
-            seen = coverage.check(
-                together(self._world, lambda: self._pass(predictor, draws, coverage))
-            )
+        world = self._world
+        predictor = agree(world, self._make_predictor)
+        own = agree(world, predictor.buffers)
+        shared = world.share(own if world.is_chief else None)
+        buffers = None if world.is_chief else shared
+        with ExitStack() as stack:
+            scope = predictor.scope(trace_check=self._trace_check, buffers=buffers)
+            agree(world, lambda: stack.enter_context(scope))
+            agree(world, self._reset)
+            draws = world.gather(agree(world, self._feed.draw))
+            seen = self._check(agree(world, lambda: self._pass(predictor, draws)))
             empty = next((role for role, count in seen.items() if not count), None)
             metrics = None if empty else self._compute()
+            agree(world, stack.close)
         timings = self._stages.timings(sum(seen.values()))
         return Result(metrics, timings, predictor.weights, empty)
+
+    def _check(self, own: dict[str, Ids]) -> dict[str, int]:
+        """Return how many samples of each role were seen on all ranks, if they were the set."""
+        ids, readings = zip(*self._world.gather((own, self._feed.readings())), strict=True)
+        coverage = Coverage(self._feed.declared(), shared_ids=self._shared_ids)
+        seen = coverage.check(ids)
+        self._feed.check(seen, readings)
+        return seen
 
     def _reset(self) -> None:
         for inferencer in self._inferencers:
@@ -122,30 +123,27 @@ class Examination:
                 inferencer.max_memory_bytes = self._max_memory_bytes
             inferencer.reset()
 
-    def _pass(
-        self, predictor: Predictor, draws: Sequence[Draws], coverage: Coverage
-    ) -> dict[str, Ids]:
+    def _pass(self, predictor: Predictor, draws: Sequence[Draws]) -> dict[str, Ids]:
         """Run this rank's share of the batches; return the ids that were seen."""
+        coverage = Coverage(self._feed.declared())
+        replicas = [predictor.replicate(device) for device in self._devices] or [predictor]
+        workers = [Forward(replica, self._inferencers) for replica in replicas]
         with self._load(draws, predictor) as loaded, self._progress() as bar:
             batches = self._stages.iterate("load", loaded)
             if predictor.is_sharded and self._world.size > 1:
                 batches = in_step(batches, self._world)
-            first = next(batches, None)
-            if first is not None:
-                workers = self._workers(predictor, first)
-                with closing(map_over(workers, itertools.chain([first], batches))) as results:
-                    for pieces in self._stages.iterate("forward", results):
-                        self._deliver(pieces, coverage, bar)
+            with closing(map_over(workers, batches)) as results:
+                for pieces in self._stages.iterate("forward", results):
+                    self._deliver(pieces, coverage, bar)
         return coverage.ids()
 
     def _deliver(self, pieces: Iterable[Fetched], coverage: Coverage, bar: Any) -> None:
         with self._stages.of("update"):
             for fetched in pieces:
-                if fetched.batch.is_spare:
-                    continue
-                deliver(fetched, self._inferencers)
-                coverage.add(fetched.batch.role, fetched.batch.ids)
-                bar.update(len(fetched.batch))
+                if not fetched.batch.is_spare:
+                    deliver(fetched, self._inferencers)
+                    coverage.add(fetched.batch.role, fetched.batch.ids)
+                    bar.update(len(fetched.batch))
 
     @contextmanager
     def _load(self, draws: Sequence[Draws], predictor: Predictor) -> Iterator[Iterable[Batch]]:
@@ -158,7 +156,9 @@ class Examination:
                 yield batches
             return
         depth = max(self._prefetch, 1)
-        prefetch = Prefetch(batches, depth=depth, timeout_s=self._timeout_s)
+        prefetch = Prefetch(
+            batches, depth=depth, timeout_s=self._timeout_s, interrupt=self._feed.stop
+        )
         try:
             with prefetch:
                 yield prefetch
@@ -166,14 +166,6 @@ class Examination:
             if prefetch.abandoned:
                 error.add_note(f"the thread {prefetch.abandoned!r} hangs and was abandoned")
             raise
-
-    def _workers(self, predictor: Predictor, first: Batch) -> list[Forward]:
-        """Return what runs the batches, one for each device, given the names in the first batch."""
-        fetches = Fetches(self._inferencers)
-        outputs = fetches.outputs(first.fields)
-        chosen = predictor.fetching(outputs or None, inputs=first.inputs)
-        replicas = [chosen.replicate(device) for device in self._devices] or [chosen]
-        return [Forward(replica, fetches) for replica in replicas]
 
     def _progress(self) -> Any:
         sizes = self._feed.declared().values()
@@ -187,9 +179,9 @@ class Examination:
                 merge(inferencer, self._world)
                 if isinstance(inferencer, PairInferencer):
                     scan(inferencer, self._world, self._max_memory_bytes)
-            return together(
-                self._world, lambda: compute(self._inferencers) if self._world.is_chief else {}
-            )[0]
+            chief = self._world.is_chief
+            metrics = agree(self._world, lambda: compute(self._inferencers) if chief else {})
+            return self._world.broadcast(metrics)
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]

@@ -1,5 +1,6 @@
 """From what people have as data to batches of named fields with ids."""
 
+import hashlib
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -8,14 +9,16 @@ from typing import Any, final
 
 from milepost.callbacks import World
 from milepost.errors import CoverageError, unknown_name
-from milepost.runners._batch import Batch, count_rows, name_fields, row_ids
+from milepost.runners._batch import Batch, first_row, name_fields, row_ids
 from milepost.runners._source import (
     Batches,
     Columns,
     Loading,
     RawBatches,
     Source,
+    exhausted,
     has_items,
+    is_array,
     is_columns,
 )
 
@@ -55,6 +58,8 @@ class Feed:
         self._fields = fields
         self._sources = {role: as_source(source, loading) for role, source in roles.items()}
         self._sizes = sizes
+        self._readings: dict[str, Any] = {}
+        self._gave_rows: set[str] = set()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -89,44 +94,88 @@ class Feed:
             world: says which share is this rank's.
             draws: what `draw` gave on each rank.
         """
+        self._readings = {}
         opened = {
             role: source.open(world, [drawn[role] for drawn in draws])
             for role, source in self._sources.items()
         }
-        return self._read(opened, self.declared())
+        return self._read(opened, self.declared(), world)
+
+    def stop(self) -> None:
+        """End what keeps a reader waiting; from another thread."""
+        for source in self._sources.values():
+            source.stop()
+
+    def readings(self) -> Mapping[str, str]:
+        """Return what this rank read of each role that all ranks are to read whole, digested."""
+        return {role: reading.hexdigest() for role, reading in self._readings.items()}
+
+    def check(self, seen: Mapping[str, int], readings: Sequence[Mapping[str, str]]) -> None:
+        """Check what the ranks read in a run.
+
+        Args:
+            seen: how many samples of each role all ranks examined.
+            readings: what `readings` gave on each rank.
+
+        Raises:
+            CoverageError: the ranks did not read the same.
+            EvaluationError: a source gave rows in an earlier run, and none in this.
+        """
+        for role, source in self._sources.items():
+            if len({reading.get(role) for reading in readings}) > 1:
+                msg = (
+                    f"the ranks did not read the same from the source of role {role!r}; one that "
+                    "shards itself says `sharded = True` and gives a field `id`"
+                )
+                raise CoverageError(msg)
+            if not seen[role] and role in self._gave_rows:
+                raise exhausted(source)
+            if seen[role]:
+                self._gave_rows.add(role)
 
     def _read(
-        self, opened: Mapping[str, RawBatches], declared: Mapping[str, int | None]
+        self,
+        opened: Mapping[str, RawBatches],
+        declared: Mapping[str, int | None],
+        world: World,
     ) -> Generator[Batch, None, None]:
         try:
             for role, raw_batches in opened.items():
-                yield from self._read_role(role, raw_batches, declared[role])
+                yield from self._read_role(role, raw_batches, declared[role], world)
         finally:
             for raw_batches in opened.values():
                 raw_batches.close()
 
     def _read_role(
-        self, role: str, raw_batches: RawBatches, declared: int | None
+        self, role: str, raw_batches: RawBatches, declared: int | None, world: World
     ) -> Generator[Batch, None, None]:
         given = 0
+        needs_ids = self._sources[role].needs_ids
         with closing(raw_batches):
             for raw, positions, mine in raw_batches:
                 fields, inputs = name_fields(raw, self._fields)
-                if self._sources[role].needs_ids and "id" not in fields:
-                    msg = "a source that shards itself must give a field `id`"
-                    raise ValueError(msg)
+                _check_fields(fields, needs_ids=needs_ids)
+                if positions is None and not needs_ids and world.size > 1:
+                    self._readings.setdefault(role, hashlib.sha256()).update(first_row(fields))
+                ids = row_ids(fields, positions, given)
+                given += len(ids)
                 if mine:
-                    ids = row_ids(fields, positions, given)
-                    given += len(ids)
                     yield Batch(role, ids, fields, inputs)
-                else:
-                    given += count_rows(fields)
                 if declared is not None and given > declared:
                     msg = (
                         f"the source of role {role!r} declares {declared} samples, but gave "
                         f"{given} or more"
                     )
                     raise CoverageError(msg)
+
+
+def _check_fields(fields: Mapping[str, Any], *, needs_ids: bool) -> None:
+    if needs_ids and "id" not in fields:
+        msg = "a source that shards itself must give a field `id`"
+        raise ValueError(msg)
+    if "role" in fields:
+        msg = "a batch may not hold a field `role`; pass a mapping of roles to sources as `data`"
+        raise ValueError(msg)
 
 
 def as_source(data: Any, loading: Loading) -> Source:
@@ -143,21 +192,27 @@ def as_source(data: Any, loading: Loading) -> Source:
         source = torch_source(data, loading)
         if source is not None:
             return source
-    if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
-        return Batches(data)
-    msg = (
-        f"`data` must be a torch Dataset or DataLoader, a mapping of arrays, an iterable of "
-        f"batches, or a mapping of roles to these, got {type(data).__name__}"
-    )
-    raise TypeError(msg)
+    if not isinstance(data, Iterable) or isinstance(data, str | bytes | Mapping) or is_array(data):
+        msg = (
+            f"`data` must be a torch Dataset or DataLoader, a mapping of arrays, an iterable of "
+            f"batches, or a mapping of roles to these, got {type(data).__name__}"
+        )
+        raise TypeError(msg)
+    if loading.batch_size is not None:
+        msg = f"`batch_size` cannot be {loading.batch_size}: the source makes the batches itself"
+        raise ValueError(msg)
+    return Batches(data)
 
 
 def pinned(batches: Generator[Batch, None, None]) -> Generator[Batch, None, None]:
     """Give the batches with their tensors in page-locked memory, for a copy that overlaps."""
     with closing(batches):
         for batch in batches:
-            fields = {
-                name: value.pin_memory() if getattr(value, "is_cpu", False) else value
-                for name, value in batch.fields.items()
-            }
+            fields = {name: _pinned(value) for name, value in batch.fields.items()}
             yield replace(batch, fields=fields)
+
+
+def _pinned(value: Any) -> Any:
+    """Return a tensor of the CPU in page-locked memory, and anything else as it is."""
+    on_cpu = getattr(getattr(value, "device", None), "type", None) == "cpu"
+    return value.pin_memory() if on_cpu and not value.is_sparse else value

@@ -1,14 +1,16 @@
 """From a batch and the model's outputs to the rows that an inferencer takes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
 
 from milepost.errors import unknown_name
-from milepost.inferencers import Inferencer, Rows
-from milepost.predictors import to_numpy
+from milepost.inferencers import Inferencer
+from milepost.predictors import Predictor, to_numpy
 from milepost.runners._batch import Batch
+
+_ALWAYS = ("id", "role")
 
 
 class Fetched(NamedTuple):
@@ -20,88 +22,110 @@ class Fetched(NamedTuple):
 
 @final
 class Fetches:
-    """The names that the inferencers of a runner fetch, and where each is found.
+    """The names that the inferencers fetch for one role, and where each is found.
 
-    A name is looked up in the batch and in the outputs of the model; `"batch.x"` and `"model.x"`
-    say where.
+    A name is looked up in the batch and in the model; one that is in both is an error, and
+    `"batch.x"` and `"model.x"` choose.
+
+    Args:
+        inferencers: those that look at the role.
+        first: the first batch of the role.
+        predictor: the model under inference.
     """
 
-    def __init__(self, inferencers: Iterable[Inferencer]) -> None:
-        self._names = tuple(dict.fromkeys(n for i in inferencers for n in i.fetches))
+    def __init__(
+        self, inferencers: Iterable[Inferencer], first: Batch, predictor: Predictor
+    ) -> None:
+        names = dict.fromkeys(name for each in inferencers for name in each.fetches)
+        self._from_batch: dict[str, str] = {}
+        self._from_model: dict[str, str] = {}
+        for name in names:
+            place, _, rest = name.partition(".")
+            if name in first.fields or (name in _ALWAYS and "." not in name):
+                self._from_batch[name] = name
+            elif not rest or place not in ("batch", "model") or predictor.has_inner(name):
+                self._from_model[name] = name
+            else:
+                (self._from_batch if place == "batch" else self._from_model)[name] = rest
+        self._layers = {name for name in self._from_batch if predictor.has_inner(name)}
 
-    def outputs(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the names to ask the model for, given the fields of a batch."""
-        sources = [_locate(name, fields) for name in self._names]
-        return tuple(dict.fromkeys(key for key, in_batch in sources if not in_batch))
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What to ask the model for."""
+        return tuple(dict.fromkeys(self._from_model.values()))
 
-    def pick(self, batch: Batch, outputs: Mapping[str, Any], own_outputs: Iterable[str]) -> Fetched:
+    def pick(self, batch: Batch, outputs: Mapping[str, Any], own_outputs: Sequence[str]) -> Fetched:
         """Return what was fetched.
 
         Args:
             batch: the batch.
-            outputs: what the model gave for what `outputs` asked.
+            outputs: what the model gave for `outputs`.
             own_outputs: the names of all the model's own outputs.
 
         Raises:
             UnknownNameError: a field is not in the batch.
-            ValueError: a name is both a field and an output.
+            ValueError: a name is both a field and an output, or an array lacks rows.
         """
         arrays = {}
-        for name in self._names:
-            key, in_batch = _locate(name, batch.fields)
-            if in_batch and key == name and name in own_outputs:
+        for name, key in self._from_batch.items():
+            if key in _ALWAYS and key not in batch.fields:
+                continue
+            if key not in batch.fields:
+                raise unknown_name("field or output", key, {*batch.fields, *own_outputs})
+            if key == name and (name in own_outputs or name in self._layers):
                 msg = (
-                    f"{name!r} is both a field of the batch and an output of the model; fetch "
-                    f"'batch.{name}' or 'model.{name}'"
+                    f"{name!r} is both a field of the batch and an output or layer of the model; "
+                    f"fetch 'batch.{name}' or 'model.{name}'"
                 )
                 raise ValueError(msg)
-            found = batch.fields if in_batch else outputs
-            if key not in found:
+            arrays[name] = _as_rows(name, batch.fields[key], len(batch))
+        for name, key in self._from_model.items():
+            if key not in outputs:
                 raise unknown_name("field or output", key, {*batch.fields, *own_outputs})
-            arrays[name] = found[key]
+            value = outputs[key]
+            lone = len(getattr(value, "shape", (1,))) == 0
+            value = np.full(len(batch), to_numpy(value)) if lone else value
+            arrays[name] = _as_rows(name, value, len(batch))
         return Fetched(batch, arrays)
 
 
-def _locate(name: str, fields: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return the key of a fetched name, and whether it is one of the batch."""
-    place, _, rest = name.partition(".")
-    if rest and place in ("batch", "model") and name not in fields:
-        return rest, place == "batch"
-    return name, name in fields
-
-
 def deliver(fetched: Fetched, inferencers: Iterable[Inferencer]) -> None:
-    """Hand the rows to each inferencer that looks at their role.
-
-    Raises:
-        ValueError: a fetched array does not have one row for each row of the batch.
-    """
-    batch, arrays = fetched
-    count = len(batch)
-    native = {name: _as_rows(name, value, count) for name, value in arrays.items()}
+    """Hand the rows to each inferencer that looks at their role."""
+    batch, native = fetched
     numpy: dict[str, Any] = {}
-    always = {"id": batch.ids, "role": np.full(count, batch.role)}
+    always = {"id": batch.ids, "role": np.full(len(batch), batch.role)}
     for inferencer in inferencers:
         if batch.role not in inferencer.roles:
             continue
-        rows: dict[str, Any] = {}
+        rows = dict(always)
         for name in inferencer.fetches:
+            if name in always:
+                continue
             if inferencer.arrays == "numpy" and name not in numpy:
-                numpy[name] = to_numpy(native[name])
+                numpy[name] = _read_only(to_numpy(native[name]))
             rows[name] = (numpy if inferencer.arrays == "numpy" else native)[name]
-        view: Rows = {**rows, **always}
-        inferencer.update(view)
+        try:
+            inferencer.update(rows)
+        except Exception as error:
+            error.add_note(f"raised by the inferencer {inferencer.name!r}")
+            raise
+
+
+def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a view that cannot be written to: other inferencers are given the same array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _as_rows(name: str, value: Any, count: int) -> Any:
-    """Return a fetched value as an array of `count` rows; a lone number stands for each row."""
+    """Return a fetched value as an array of `count` rows."""
     array = value if hasattr(value, "shape") else np.asarray(value)
-    if len(array.shape) == 0:
-        return np.full(count, to_numpy(array))
-    if array.shape[0] != count:
+    shape = tuple(array.shape)
+    if shape[:1] != (count,):
         msg = (
             f"the fetched array {name!r} must have one row for each of the {count} samples of its "
-            f"batch, got shape {tuple(array.shape)}"
+            f"batch, got shape {shape}"
         )
         raise ValueError(msg)
     return array

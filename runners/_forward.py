@@ -1,8 +1,11 @@
 """One forward pass a batch, in smaller pieces where memory does not suffice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import final
 
+from milepost.errors import UnknownNameError
+from milepost.inferencers import Inferencer
 from milepost.predictors import Predictor
 from milepost.runners._batch import Batch
 from milepost.runners._fetch import Fetched, Fetches
@@ -10,15 +13,16 @@ from milepost.runners._fetch import Fetched, Fetches
 
 @final
 class Forward:
-    """Runs a batch through a predictor and picks what the inferencers fetch.
+    """Runs a batch through a predictor and picks what the inferencers of its role fetch.
 
     Out of memory halves the batch and tries again; the batches that follow are cut to the size
-    that fitted.
+    that fitted. A sharded model's batches are not cut: all ranks would have to.
     """
 
-    def __init__(self, predictor: Predictor, fetches: Fetches) -> None:
+    def __init__(self, predictor: Predictor, inferencers: Sequence[Inferencer]) -> None:
         self._predictor = predictor
-        self._fetches = fetches
+        self._inferencers = inferencers
+        self._roles: dict[str, tuple[Predictor, Fetches]] = {}
         self._most: int | None = None
 
     def __call__(self, batch: Batch) -> list[Fetched]:
@@ -29,17 +33,34 @@ class Forward:
         ]
 
     def _halving(self, batch: Batch) -> Iterator[Fetched]:
+        predictor, fetches = self._plan(batch)
         try:
-            outputs = self._predictor.forward(batch.fields)
+            outputs = predictor.forward(batch.fields)
+        except UnknownNameError as error:
+            fields = ", ".join(map(repr, batch.fields))
+            hints = [get_close_matches(name, batch.fields, n=1) for name in fetches.outputs]
+            nearest = next((f"; did you mean {hint[0]!r}?" for hint in hints if hint), "")
+            msg = f"{error}. The batch has the fields {fields}{nearest}"
+            raise UnknownNameError(msg) from error
         except Exception as error:
-            if len(batch) == 1 or not _is_out_of_memory(error):
+            whole = len(batch) == 1 or predictor.is_sharded
+            if whole or not _is_out_of_memory(error):
                 raise
         else:
-            yield self._fetches.pick(batch, outputs, self._predictor.own_outputs or ())
+            yield fetches.pick(batch, outputs, predictor.own_outputs or ())
             return
         self._most = (len(batch) + 1) // 2
         for half in batch.split(self._most):
             yield from self._halving(half)
+
+    def _plan(self, batch: Batch) -> tuple[Predictor, Fetches]:
+        """Return the predictor and the fetches of a batch's role, made for its first batch."""
+        if batch.role not in self._roles:
+            looking = [each for each in self._inferencers if batch.role in each.roles]
+            fetches = Fetches(looking, batch, self._predictor)
+            predictor = self._predictor.fetching(fetches.outputs or None, inputs=batch.inputs)
+            self._roles[batch.role] = predictor, fetches
+        return self._roles[batch.role]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any
 
 from milepost.inferencers import Inferencer
+from milepost.predictors import to_numpy
 
 
 def unique_names(inferencers: Sequence[Inferencer]) -> tuple[str, ...]:
@@ -45,12 +46,18 @@ def _scalars(name: str, computed: Any) -> dict[str, float]:
         return {}
     scalars = {}
     for key, value in computed.items():
-        if isinstance(value, Real) or getattr(value, "shape", None) == ():
+        if _is_scalar(value):
             scalars[key] = float(value)
         else:
             kind = type(value).__name__
             _warn(f"inferencer {name!r} computed a {kind} for {key!r}; only scalars are logged")
     return scalars
+
+
+def _is_scalar(value: Any) -> bool:
+    if isinstance(value, Real):
+        return True
+    return getattr(value, "shape", None) == () and to_numpy(value).dtype.kind in "biuf"
 
 
 def _warn(message: str) -> None:

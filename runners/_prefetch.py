@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar, final
 
@@ -33,18 +33,25 @@ class Prefetch(Generic[T]):
         source: what to read; it is closed on the thread that read it.
         depth: how many items may wait; at least 1.
         timeout_s: how long to wait for one item; None waits for ever.
+        interrupt: ends what the thread may wait for, when it is not to go on.
 
     Attributes:
         abandoned: the name of the thread, if it hung in foreign code and had to be left behind.
     """
 
     def __init__(
-        self, source: Generator[T, Any, Any], *, depth: int, timeout_s: float | None = None
+        self,
+        source: Generator[T, Any, Any],
+        *,
+        depth: int,
+        timeout_s: float | None = None,
+        interrupt: Callable[[], None] = lambda: None,
     ) -> None:
         self.abandoned: str | None = None
         self._source = source
         self._timeout_s = timeout_s
         self._stalled = False
+        self._interrupt = interrupt
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="milepost-prefetch", daemon=True)
@@ -57,6 +64,7 @@ class Prefetch(Generic[T]):
         self._stop.set()
         while not self._queue.empty():
             self._queue.get_nowait()
+        self._interrupt()
         self._thread.join(_STALLED_JOIN_S if self._stalled else _JOIN_S)
         if self._thread.is_alive():
             self.abandoned = self._thread.name

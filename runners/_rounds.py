@@ -2,20 +2,20 @@
 
 import itertools
 import math
-from collections.abc import Iterator
 from functools import partial
 
 from milepost.callbacks import World
 from milepost.inferencers import Inferencer, PairInferencer, Rows
-from milepost.runners._together import together
+from milepost.runners._together import agree
 
 BLOCK_BYTES = 64 * 2**20
 
 
 def merge(inferencer: Inferencer, world: World) -> None:
     """Add to each worker's totals those of all others."""
-    states = together(world, inferencer.state)
-    inferencer.merge([state for rank, state in enumerate(states) if rank != world.rank])
+    states = world.gather(agree(world, inferencer.state))
+    others = [state for rank, state in enumerate(states) if rank != world.rank]
+    agree(world, partial(inferencer.merge, others))
 
 
 def scan(inferencer: PairInferencer, world: World, max_memory_bytes: int | None) -> None:
@@ -29,52 +29,47 @@ def scan(inferencer: PairInferencer, world: World, max_memory_bytes: int | None)
     """
     block_bytes = min(BLOCK_BYTES, (max_memory_bytes or 4 * BLOCK_BYTES) // 4)
     for number in itertools.count():
-        if number >= max(together(world, lambda: inferencer.rounds)):
+        if number >= max(world.gather(agree(world, lambda: inferencer.rounds))):
             return
-        together(world, partial(_one_round, inferencer, world, number, block_bytes))
+        _one_round(inferencer, world, number, block_bytes)
         merge(inferencer, world)
 
 
 def _one_round(inferencer: PairInferencer, world: World, round: int, block_bytes: int) -> None:
     """Scan every worker's rows, in worker order.
 
-    Every rank issues the same collectives, also one that has no rows or that fails: it goes on to
-    take part, and raises when the round is over.
+    Every rank issues the same collectives, also one that fails: it goes on to take part, and
+    raises when the round is over.
     """
-    failure: Exception | None = None
-    mine: Rows = {}
-    try:
+
+    def prepare() -> list[Rows]:
         inferencer.start_round(round)
-        mine = inferencer.rows()
-    except Exception as error:
-        failure = error
-    for part in _parts(mine, world, block_bytes):
-        try:
-            if failure is None:
-                inferencer.scan(part, round)
-        except Exception as error:
-            failure = error
-    if failure is not None:
-        raise failure
-    inferencer.end_round(round)
+        rows = inferencer.rows()
+        return [rows] if world.size == 1 and rows else _blocks(rows, block_bytes)
+
+    mine = agree(world, prepare)
+    failure: Exception | None = None
+    for owner, count in enumerate(world.gather(len(mine))):
+        for number in range(count):
+            part = world.share(mine[number] if owner == world.rank else None, owner)
+            try:
+                if failure is None:
+                    inferencer.scan(part, round)
+            except Exception as error:
+                failure = error
+
+    def finish() -> None:
+        if failure is not None:
+            raise failure
+        inferencer.end_round(round)
+
+    agree(world, finish)
 
 
-def _parts(mine: Rows, world: World, block_bytes: int) -> Iterator[Rows]:
-    """Give the rows of all workers, in worker order and in blocks."""
-    if world.size == 1:
-        if mine:
-            yield mine
-        return
-    count = len(mine["id"]) if mine else 0
-    row_bytes = sum(_bytes(array) for array in mine.values()) / max(count, 1)
-    block = max(1, int(block_bytes / max(row_bytes, 1)))
-    for owner, (rows, step) in enumerate(world.gather((count, block))):
-        for number in range(math.ceil(rows / step)):
-            piece = slice(number * step, (number + 1) * step)
-            own = owner == world.rank
-            block_rows = {name: array[piece] for name, array in mine.items()} if own else None
-            yield world.share(block_rows, owner)
-
-
-def _bytes(array: object) -> int:
-    return int(getattr(array, "nbytes", 0))
+def _blocks(rows: Rows, block_bytes: int) -> list[Rows]:
+    """Return the rows in blocks of about so many bytes."""
+    count = len(rows["id"]) if rows else 0
+    row_bytes = sum(getattr(array, "nbytes", 0) for array in rows.values()) / max(count, 1)
+    step = max(1, int(block_bytes / max(row_bytes, 1)))
+    pieces = [slice(k * step, (k + 1) * step) for k in range(math.ceil(count / step))]
+    return [{name: array[piece] for name, array in rows.items()} for piece in pieces]

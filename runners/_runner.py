@@ -17,14 +17,18 @@ from milepost.callbacks import (
     World,
     current_world,
 )
+from milepost.errors import LostRankError
 from milepost.inferencers import Inferencer
 from milepost.predictors import get_predictor
 from milepost.runners._arguments import (
     check_choice,
     check_inferencers,
     check_least,
+    check_name,
+    check_names,
     check_placement,
     check_positive,
+    check_roles,
 )
 from milepost.runners._examination import Examination, Result
 from milepost.runners._feed import Feed
@@ -64,7 +68,7 @@ class InferenceRunner(Callback):
             `"local"` for this process alone; a sequence of devices for a replica on each.
         weights: `"live"`, `"ema"` (the trainer's averaged model) or `"snapshot"`.
         on_error: what a failed evaluation does to the training: `"raise"` ends it, `"warn"` goes
-            on, `"disable"` goes on and never runs again.
+            on, `"disable"` goes on and never runs again. A rank that is lost ends it anyway.
         timeout_s: how long to wait for a batch; None waits for ever.
         max_memory_bytes: what the comparison of all pairs may use; by default a quarter of what
             is free.
@@ -116,10 +120,14 @@ class InferenceRunner(Callback):
         check_least("batch_size", batch_size, 1)
         check_least("max_memory_bytes", max_memory_bytes, 1)
         check_positive("timeout_s", timeout_s)
+        check_name(name)
+        check_names("fields", fields)
+        check_names("inputs", inputs)
         self.every = every
         self.name = name
         self._timer = Timer(every)
         self._started: float | None = None
+        self._elapsed_s = 0.0
         self._world: World | None = None
         self._disabled = False
         self._on_error = on_error
@@ -128,6 +136,7 @@ class InferenceRunner(Callback):
         loading = Loading(batch_size, num_workers, timeout_s)
         self._feed = Feed(data, fields=fields, size=size, loading=loading)
         self._feed.declared()
+        check_roles(self._feed.roles, self._inferencers)
         self._predictor = partial(
             get_predictor,
             inputs=inputs,
@@ -167,13 +176,14 @@ class InferenceRunner(Callback):
             ValueError: the schedule needs a clock that is not given.
         """
         now = time.monotonic()
-        started = self._started = self._started or now
-        moment = Moment(step=step, epoch=epoch, elapsed_s=now - started)
+        started = self._started = now - self._elapsed_s if self._started is None else self._started
+        self._elapsed_s = now - started
+        moment = Moment(step=step, epoch=epoch, elapsed_s=self._elapsed_s)
         if self._world is None:
             self._world = Solo() if self._placement == "local" else current_world()
         if not self._timer.due(moment, self._world):
             return None
-        trainer = Standalone(model, self._world, step or 0, epoch or 0, now - started, ema)
+        trainer = Standalone(model, self._world, step or 0, epoch or 0, self._elapsed_s, ema)
         metrics = self.run(trainer)
         self._timer.spend(time.monotonic() - now)
         return metrics
@@ -197,7 +207,7 @@ class InferenceRunner(Callback):
         try:
             result = self._examine(trainer)
         except Exception as error:
-            trainer.publish(record(scalars={}, error=describe(error)), dict)
+            trainer.monitors.write(record(scalars={}, error=describe(error)))
             self._survive(error, trainer)
             return None
         if result.metrics is None:
@@ -218,7 +228,7 @@ class InferenceRunner(Callback):
 
     def _survive(self, error: Exception, trainer: Trainer) -> None:
         """Let the training go on after a failed evaluation, or raise, as `on_error` says."""
-        if self._on_error == "raise":
+        if self._on_error == "raise" or isinstance(error, LostRankError):
             raise error
         self._disabled = self._on_error == "disable"
         outlook = "it will not run again" if self._disabled else "the training goes on"
@@ -226,10 +236,15 @@ class InferenceRunner(Callback):
         warnings.warn(msg, RuntimeWarning, stacklevel=3)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the phase of `maybe_run`'s schedule, and whether the runner is disabled."""
-        return {"timer": self._timer.state_dict(), "disabled": self._disabled}
+        """Return the phase and the clock of `maybe_run`, and whether the runner is disabled."""
+        return {
+            "timer": self._timer.state_dict(),
+            "elapsed_s": self._elapsed_s,
+            "disabled": self._disabled,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self._timer.load_state_dict(state["timer"])
+        self._elapsed_s, self._started = state["elapsed_s"], None
         self._disabled = state["disabled"]

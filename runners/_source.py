@@ -24,15 +24,12 @@ class RawBatch(NamedTuple):
     mine: bool = True
 
 
-DEFAULT_BATCH_SIZE = 64
-
-
 @dataclass(frozen=True)
 class Loading:
     """How samples are loaded.
 
     Attributes:
-        batch_size: rows a batch; None takes the loader's own, or `DEFAULT_BATCH_SIZE`.
+        batch_size: rows a batch; None takes the loader's own, or 64.
         num_workers: worker processes of a torch loader; 0 takes the loader's own.
         timeout_s: how long a worker may take for a batch; None waits for ever.
     """
@@ -40,6 +37,10 @@ class Loading:
     batch_size: int | None = None
     num_workers: int = 0
     timeout_s: float | None = None
+
+    def rows_a_batch(self, own: int | None) -> int:
+        """Return how many rows a batch has, given the loader's own size."""
+        return self.batch_size or own or 64
 
 
 RawBatches = Generator[RawBatch, None, None]
@@ -74,6 +75,9 @@ class Source(abc.ABC):
             draws: what `draw` gave on each rank.
         """
 
+    def stop(self) -> None:  # noqa: B027 - most keep nobody waiting
+        """End what keeps a reader waiting, so that its thread can end; from another thread."""
+
 
 def shard(count: int, world: World) -> slice:
     """Return this rank's share of `count` things: contiguous, unpadded, sizes at most 1 apart."""
@@ -90,7 +94,7 @@ class Columns(Source):
             for name, value in arrays.items()
         }
         self._size = count_rows(self._arrays)
-        self._batch_size = loading.batch_size or DEFAULT_BATCH_SIZE
+        self._rows_a_batch = loading.rows_a_batch(None)
 
     @property
     def size(self) -> int:
@@ -101,8 +105,8 @@ class Columns(Source):
         return self._read(mine.start, mine.stop)
 
     def _read(self, start: int, stop: int) -> RawBatches:
-        for first in range(start, stop, self._batch_size):
-            rows = slice(first, min(first + self._batch_size, stop))
+        for first in range(start, stop, self._rows_a_batch):
+            rows = slice(first, min(first + self._rows_a_batch, stop))
             raw = {name: value[rows] for name, value in self._arrays.items()}
             yield RawBatch(raw, np.arange(rows.start, rows.stop))
 
@@ -127,15 +131,26 @@ class Batches(Source):
             yield RawBatch(raw, mine=given % world.size == world.rank)
             given += 1
         if iterator is self._batches and not given:
-            msg = (
-                f"the source {self._batches!r} is exhausted: it can be read once only; pass "
-                "something that can be read again, such as a list or an object with __iter__"
-            )
-            raise EvaluationError(msg)
-        declared = len(self._batches) if isinstance(self._batches, Sized) else given
-        if declared != given:
+            raise exhausted(self._batches)
+        declared = self._declared()
+        if declared not in (None, given):
             msg = f"the source declares {declared} batches (its length), but gave {given}"
             raise CoverageError(msg)
+
+    def _declared(self) -> int | None:
+        try:
+            return len(self._batches) if isinstance(self._batches, Sized) else None
+        except TypeError:  # it says that it does not know
+            return None
+
+
+def exhausted(source: object) -> EvaluationError:
+    """Return the error for a source that gave its rows before and has none now."""
+    msg = (
+        f"the source {source!r} is exhausted: it can be read once only; pass something that can "
+        "be read again, such as a list or an object with __iter__"
+    )
+    return EvaluationError(msg)
 
 
 def is_columns(data: Any) -> bool:
@@ -154,4 +169,9 @@ def has_items(data: Any) -> bool:
 def _is_column(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(isinstance(item, str | int | float) for item in value)
+    return is_array(value)
+
+
+def is_array(value: Any) -> bool:
+    """Tell whether a value is an array or a tensor."""
     return hasattr(value, "shape") and hasattr(value, "dtype")

@@ -1,27 +1,35 @@
-"""What the ranks do in step: each works, then all know what each gave, or that it failed."""
+"""What the ranks do in step: each works by itself, then all know that none failed."""
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from milepost.callbacks import World
+from milepost.errors import RankError
 
 T = TypeVar("T")
 
+_KNOWN = "_milepost_known_to_all_ranks"
 
-def together(world: World, work: Callable[[], T]) -> list[T]:
-    """Return what `work` gave on each rank, in rank order.
+
+def agree(world: World, work: Callable[[], T]) -> T:
+    """Return what `work` gave on this rank, if it failed on none.
 
     No rank waits for one that failed: the one that failed raises its own error, all others a
-    `RankError` that names it.
+    `RankError` that names it. Calls nest: an error that all ranks know already is passed on.
     """
-    value: T | None = None
     failure: Exception | None = None
     try:
         value = work()
-    except Exception as error:  # raised again at once, when all ranks know
+    except RankError:  # all ranks know, or cannot be asked any more
+        raise
+    except Exception as error:
+        if hasattr(error, _KNOWN):
+            raise
         failure = error
+    if failure is not None:
+        setattr(failure, _KNOWN, True)
     world.raise_together(failure)
-    return world.gather(cast(T, value))  # it is there: nothing failed
+    return value
 
 
 def describe(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Sources that PyTorch's loaders read: datasets, iterable datasets, data loaders."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch.utils.data import (
     BatchSampler,
     DataLoader,
     Dataset,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -17,7 +19,6 @@ from torch.utils.data import (
 from milepost.callbacks import World
 from milepost.errors import EvaluationError, StalledError
 from milepost.runners._source import (
-    DEFAULT_BATCH_SIZE,
     Batches,
     Loading,
     RawBatch,
@@ -27,7 +28,7 @@ from milepost.runners._source import (
     shard,
 )
 
-Plan = list[np.ndarray[Any, Any]]
+Plan = list[list[int]]
 """The batches to read, each as positions in the dataset."""
 
 
@@ -35,40 +36,96 @@ def torch_source(data: Any, loading: Loading) -> Source | None:
     """Return the source for what PyTorch's loaders read; None for any other kind of data."""
     if isinstance(data, DataLoader):
         return _of_loader(data, loading)
-    if isinstance(data, IterableDataset):
-        return Stream(
-            data, DataLoader(data, batch_size=loading.batch_size or DEFAULT_BATCH_SIZE), loading
-        )
     if isinstance(data, Dataset) or has_items(data):
-        return Samples(
-            data, DataLoader(data, batch_size=loading.batch_size or DEFAULT_BATCH_SIZE), loading
-        )
+        loader: DataLoader[Any] = DataLoader(data, batch_size=loading.rows_a_batch(None))
+        return _of_loader(loader, loading)
     return None
 
 
 def _of_loader(loader: DataLoader[Any], loading: Loading) -> Source:
-    if isinstance(loader.dataset, IterableDataset):
-        return Stream(loader.dataset, loader, loading)
-    if loader.batch_sampler is None:
-        return Batches(loader)
-    return Samples(loader.dataset, loader, loading)
+    if type(loader).__iter__ is not DataLoader.__iter__:
+        return Batches(loader)  # what it gives is not what its dataset holds
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        return Stream(loader, loading)
+    return Samples(loader, loading)
+
+
+class _Loaded(Source):
+    """What a loader reads, rebuilt for each run so that nothing of it stays alive."""
+
+    def __init__(self, loader: DataLoader[Any], loading: Loading) -> None:
+        self._loader = loader
+        self._loading = loading
+        self._workers: Sequence[Any] = ()
+
+    def stop(self) -> None:
+        for worker in self._workers:
+            worker.terminate()  # at once: one that stalls would be waited for
+
+    def _start(self, **changes: Any) -> Iterator[Any]:
+        """Start to read through a loader like the user's that draws from no global generator."""
+        loader = self._loader
+        workers = changes.setdefault("num_workers", self._loading.num_workers or loader.num_workers)
+        if workers:
+            changes["multiprocessing_context"] = loader.multiprocessing_context
+            changes["prefetch_factor"] = loader.prefetch_factor
+            changes["timeout"] = self._loading.timeout_s or loader.timeout
+        iterator = iter(
+            DataLoader(
+                loader.dataset,
+                collate_fn=loader.collate_fn,
+                worker_init_fn=loader.worker_init_fn,
+                generator=Generator().manual_seed(0),
+                **changes,
+            )
+        )
+        self._workers = getattr(iterator, "_workers", ())
+        return iterator
+
+    def _until_stalled(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        """Give what the loader gives; leave no worker behind, also when it is not read to its end.
+
+        Raises:
+            EvaluationError: a worker died.
+            StalledError: the loader's time-out has passed.
+        """
+        try:
+            yield from iterator
+        except RuntimeError as error:
+            if "timed out" not in str(error):
+                raise
+            msg = f"the loader gave nothing for its time-out: {error}"
+            raise StalledError(msg) from error
+        except (ConnectionError, EOFError) as error:  # what a worker that died had still to send
+            for worker in self._workers:
+                worker.join(1.0)
+            died = [worker for worker in self._workers if worker.exitcode]
+            if not died:
+                raise
+            msg = f"DataLoader worker {died[0].pid} died with exit code {died[0].exitcode}"
+            raise EvaluationError(msg) from error
+        finally:
+            self.stop()
+            for worker in self._workers:
+                worker.join(1.0)
+            shut_down = getattr(iterator, "_shutdown_workers", None)
+            if shut_down is not None:  # not left to `__del__`: an error's traceback holds it
+                shut_down()
 
 
 @final
-class Samples(Source):
+class Samples(_Loaded):
     """A map-style dataset; a loader's sampler says which of its samples belong to the set.
 
-    Samples are read in shards without padding, whatever the sampler did for training: one that
-    pads (`DistributedSampler`) is replaced, and so is a shuffle, which changes no result.
+    Samples are read in shards without padding, whatever the sampler did for training: torch's
+    `DistributedSampler`, which pads, is replaced, and so is a shuffle, which changes no result.
 
     Raises:
         ValueError: the sampler draws with replacement.
     """
 
-    def __init__(self, dataset: Any, loader: DataLoader[Any], loading: Loading) -> None:
-        self._dataset = dataset
-        self._loader = loader
-        self._loading = loading
+    def __init__(self, loader: DataLoader[Any], loading: Loading) -> None:
+        super().__init__(loader, loading)
         self._sampler: Any = _inner_sampler(loader)
         if getattr(self._sampler, "replacement", False):
             msg = (
@@ -79,14 +136,22 @@ class Samples(Source):
 
     @property
     def size(self) -> int | None:
-        return len(self._dataset) if self._takes_all else None
+        return self._dataset_size if self._takes_all else None
+
+    @property
+    def _dataset_size(self) -> int:
+        return len(self._loader.dataset)  # type: ignore[arg-type]
 
     @property
     def _takes_all(self) -> bool:
-        sampler = self._sampler
-        if isinstance(sampler, RandomSampler):
-            return sampler.num_samples == len(self._dataset)
-        return isinstance(sampler, SequentialSampler) or hasattr(sampler, "num_replicas")
+        """Whether the sampler is one of torch's own that leave out nothing."""
+        sampler, size = self._sampler, self._dataset_size
+        if type(sampler) is RandomSampler:
+            return len(sampler.data_source) == sampler.num_samples == size
+        if type(sampler) is SequentialSampler:
+            return len(sampler.data_source) == size
+        padded = type(sampler) is DistributedSampler
+        return padded and len(sampler.dataset) == size
 
     @property
     def _own_batches(self) -> bool:
@@ -96,14 +161,15 @@ class Samples(Source):
     def draw(self) -> Plan | None:
         if self._takes_all:
             return None
-        drawn: list[Any] = list(self._sampler)
+        with _generators_kept(self._loader, self._sampler):
+            drawn: list[Any] = list(self._sampler)
         if self._own_batches:
-            return [np.asarray(batch, dtype=np.int64) for batch in drawn]
-        return [np.sort(np.asarray(drawn, dtype=np.int64))]
+            return [_positions(batch) for batch in drawn]
+        return [sorted(_positions(drawn))]
 
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
         plan = self._plan(world, draws)
-        return _read_plan(iter(_rebuild(self._loader, self._loading, batch_sampler=plan)), plan)
+        return self._read(self._start(batch_sampler=plan), plan)
 
     def _plan(self, world: World, draws: Sequence[Plan | None]) -> Plan:
         own, one_set = draws[world.rank], True
@@ -111,11 +177,63 @@ class Samples(Source):
             one_set = _is_one_set([_join(plan or []) for plan in draws], world.rank)
             if self._own_batches:
                 return (draws[0] or [])[world.rank :: world.size] if one_set else own
-        positions = np.arange(len(self._dataset)) if own is None else _join(own)
-        if one_set:
-            positions = positions[shard(len(positions), world)]
-        size = self._loading.batch_size or self._loader.batch_size or DEFAULT_BATCH_SIZE
-        return [positions[start : start + size] for start in range(0, len(positions), size)]
+        positions = range(self._dataset_size) if own is None else _join(own)
+        mine = list(positions[shard(len(positions), world)] if one_set else positions)
+        size = self._loading.rows_a_batch(self._loader.batch_size)
+        return [mine[start : start + size] for start in range(0, len(mine), size)]
+
+    def _read(self, iterator: Iterator[Any], plan: Plan) -> RawBatches:
+        for positions, raw in zip(plan, self._until_stalled(iterator), strict=True):
+            yield RawBatch(raw, np.array(positions))
+
+
+@final
+class Stream(_Loaded):
+    """An iterable dataset, or batches that a dataset holds as its items.
+
+    It is read by one worker unless it says that it shards itself, by an attribute `sharded = True`
+    of the dataset; then it may be read by several workers and ranks, and must carry a field
+    `"id"`. Otherwise every rank reads it all and examines its share of the batches.
+
+    Raises:
+        ValueError: a batch size is asked for, but the dataset makes the batches.
+    """
+
+    def __init__(self, loader: DataLoader[Any], loading: Loading) -> None:
+        super().__init__(loader, loading)
+        self._sharded = bool(getattr(loader.dataset, "sharded", False))
+        if loader.batch_size is None and loading.batch_size is not None:
+            msg = "`batch_size` cannot be changed: the loader's dataset makes the batches itself"
+            raise ValueError(msg)
+
+    @property
+    def size(self) -> int | None:
+        if self._loader.batch_size is None:
+            return None
+        try:
+            return len(self._loader.dataset)  # type: ignore[arg-type]
+        except TypeError:  # it has none, or says that it does not know
+            return None
+
+    @property
+    def needs_ids(self) -> bool:
+        return self._sharded
+
+    def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
+        workers = self._loading.num_workers or self._loader.num_workers
+        changes: dict[str, Any] = {"num_workers": workers if self._sharded else min(workers, 1)}
+        if self._loader.batch_size is None:
+            changes["batch_size"] = None
+        else:
+            changes["batch_size"] = self._loading.rows_a_batch(self._loader.batch_size)
+        if not isinstance(self._loader.dataset, IterableDataset):
+            with _generators_kept(self._loader, self._loader.sampler):
+                changes["sampler"] = list(self._loader.sampler)
+        return self._read(self._start(**changes), world)
+
+    def _read(self, iterator: Iterator[Any], world: World) -> RawBatches:
+        for number, raw in enumerate(self._until_stalled(iterator)):
+            yield RawBatch(raw, mine=self._sharded or number % world.size == world.rank)
 
 
 def _inner_sampler(loader: DataLoader[Any]) -> Any:
@@ -128,118 +246,47 @@ def _inner_sampler(loader: DataLoader[Any]) -> Any:
     return sampler
 
 
-def _join(plan: Plan) -> np.ndarray[Any, Any]:
-    return np.concatenate([np.empty(0, dtype=np.int64), *plan])
+@contextmanager
+def _generators_kept(*owners: Any) -> Iterator[None]:
+    """Give back the generators of a loader and its samplers, which the training may share."""
+    found = [getattr(owner, "generator", None) for owner in owners]
+    states = [(each, each.get_state()) for each in found if isinstance(each, Generator)]
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)
 
 
-def _is_one_set(draws: Sequence[np.ndarray[Any, Any]], rank: int) -> bool:
+def _positions(drawn: Sequence[Any]) -> list[int]:
+    """Return what a sampler drew as positions.
+
+    Raises:
+        TypeError: it draws something else.
+    """
+    try:
+        return [position.__index__() for position in drawn]
+    except AttributeError as error:
+        msg = f"`data` must have a sampler that draws positions, got {list(drawn)[:3]!r}"
+        raise TypeError(msg) from error
+
+
+def _join(plan: Plan) -> list[int]:
+    return [position for batch in plan for position in batch]
+
+
+def _is_one_set(draws: Sequence[list[int]], rank: int) -> bool:
     """Tell whether all ranks drew the same positions, to be sharded, or each its own share."""
-    sets = [np.unique(drawn) for drawn in draws]
+    sets = [set(drawn) for drawn in draws]
     if len(sets[rank]) < len(draws[rank]):
         msg = (
             f"`data` must give each sample once, got a sampler that drew {len(draws[rank])} "
             f"positions, {len(sets[rank])} of them distinct; pass the dataset itself"
         )
         raise ValueError(msg)
-    if all(np.array_equal(sets[0], other) for other in sets):
+    if all(other == sets[0] for other in sets):
         return True
-    together = np.concatenate(sets)
-    if len(np.unique(together)) == len(together):
+    if len(set().union(*sets)) == sum(map(len, sets)):
         return False
     msg = "`data` must be one set: the samplers of the ranks drew sets that differ and overlap"
     raise ValueError(msg)
-
-
-@final
-class Stream(Source):
-    """An iterable dataset, read by one worker unless it says that it shards itself.
-
-    It says so by an attribute `sharded = True`; then it may be read by several workers and ranks,
-    and its samples must carry a field `"id"`. Otherwise every rank reads it all and examines its
-    share of the batches.
-    """
-
-    def __init__(self, dataset: Any, loader: DataLoader[Any], loading: Loading) -> None:
-        self._sharded = bool(getattr(dataset, "sharded", False))
-        self._dataset = dataset
-        self._loader = loader
-        self._loading = loading
-
-    @property
-    def size(self) -> int | None:
-        return (
-            len(self._dataset)
-            if hasattr(self._dataset, "__len__") and self._loader.batch_size
-            else None
-        )
-
-    @property
-    def needs_ids(self) -> bool:
-        return self._sharded
-
-    def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
-        workers = self._loading.num_workers or self._loader.num_workers
-        loader = _rebuild(
-            self._loader,
-            self._loading,
-            batch_size=self._loading.batch_size or self._loader.batch_size,
-            num_workers=workers if self._sharded else min(workers, 1),
-        )
-        return self._read(iter(loader), world)
-
-    def _read(self, iterator: Iterator[Any], world: World) -> RawBatches:
-        for number, raw in enumerate(_until_stalled(iterator)):
-            yield RawBatch(raw, mine=self._sharded or number % world.size == world.rank)
-
-
-def _rebuild(loader: DataLoader[Any], loading: Loading, **changes: Any) -> DataLoader[Any]:
-    """Return a loader like the user's that keeps nothing alive and draws from no global RNG."""
-    workers = changes.setdefault("num_workers", loading.num_workers or loader.num_workers)
-    if workers:
-        changes["multiprocessing_context"] = loader.multiprocessing_context
-        changes["prefetch_factor"] = loader.prefetch_factor
-        changes["timeout"] = loading.timeout_s or loader.timeout
-    return DataLoader(
-        loader.dataset,
-        collate_fn=loader.collate_fn,
-        worker_init_fn=loader.worker_init_fn,
-        generator=Generator().manual_seed(0),
-        **changes,
-    )
-
-
-def _read_plan(iterator: Iterator[Any], plan: Plan) -> RawBatches:
-    for positions, raw in zip(plan, _until_stalled(iterator), strict=True):
-        yield RawBatch(raw, positions)
-
-
-def _until_stalled(iterator: Iterator[Any]) -> Iterator[Any]:
-    """Give what the loader gives; leave no worker behind, also when it is not read to its end.
-
-    Raises:
-        EvaluationError: a worker died.
-        StalledError: the loader's time-out has passed.
-    """
-    workers = getattr(iterator, "_workers", ())
-    try:
-        yield from iterator
-    except RuntimeError as error:
-        if "timed out" not in str(error):
-            raise
-        msg = f"the loader gave nothing for its time-out: {error}"
-        raise StalledError(msg) from error
-    except (ConnectionError, EOFError) as error:  # what a worker that died had still to send
-        for worker in workers:
-            worker.join(1.0)
-        died = [worker for worker in workers if worker.exitcode]
-        if not died:
-            raise
-        msg = f"DataLoader worker {died[0].pid} died with exit code {died[0].exitcode}"
-        raise EvaluationError(msg) from error
-    finally:
-        for worker in workers:
-            worker.terminate()  # at once: a stalled one would be waited for
-            worker.join(1.0)
-        shut_down = getattr(iterator, "_shutdown_workers", None)
-        if shut_down is not None:  # not left to `__del__`: an error's traceback holds the iterator
-            shut_down()

@@ -164,14 +164,28 @@ def test_a_rank_that_is_not_the_chief_knows_the_best_and_writes_nothing(tmp_path
 
 
 def test_a_metric_that_never_came_is_a_warning_with_the_nearest(tmp_path: Path) -> None:
-    keep = KeepBest("validation/hitrate@1")
+    keep = KeepBest("other/hit_rate@1")
     with pytest.warns(UserWarning, match="never saw") as caught:
         train(keep, [0.5], tmp_path)
     assert str(caught[0].message) == (
-        "KeepBest never saw 'validation/hitrate@1'; did you mean 'validation/hit_rate@1'? "
+        "KeepBest never saw 'other/hit_rate@1'; did you mean 'validation/hit_rate@1'? "
         "The metrics were: 'validation/hit_rate@1'"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelled_metric_is_a_warning_at_the_first_record_of_its_runner(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="unknown metric") as caught:
+        train(KeepBest("validation/hitrate@1"), [0.5, 0.6], tmp_path)
+    assert [str(warning.message) for warning in caught] == [
+        "unknown metric 'validation/hitrate@1'; did you mean 'validation/hit_rate@1'? "
+        "There are: 'validation/hit_rate@1'"
+    ]
+
+
+def test_a_metric_without_its_runner_is_an_error_at_once() -> None:
+    with pytest.raises(ValueError, match=r"^`metric` must be a full name such as"):
+        KeepBest("hit_rate@1")
 
 
 def test_no_place_for_the_file_is_an_error_before_the_training() -> None:

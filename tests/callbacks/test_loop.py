@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from milepost.callbacks import Callback, Loop, Record, Solo
+from milepost.callbacks.monitors import JsonLines
 
 
 class Clock:
@@ -271,3 +272,16 @@ def test_a_predictor_can_be_had_at_any_time() -> None:
         assert predict({"image": torch.ones(1, 1)})["output"].tolist() == [[7.0]]
     assert nearest.seen == [[[1.0]], [[3.0]]]
     assert model.training
+
+
+def test_a_folder_that_holds_a_run_is_refused_unless_its_state_is_loaded(tmp_path: Path) -> None:
+    first = Loop(None, rundir=tmp_path, monitors=[JsonLines(tmp_path / "metrics.jsonl")])
+    with first:
+        list(first.steps([1]))
+        first.log({"train/loss": 1})
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        Loop(None, rundir=tmp_path, monitors=[]).__enter__()
+    resumed = Loop(None, rundir=tmp_path, monitors=[])
+    resumed.load_state_dict(first.state_dict())
+    with resumed:
+        assert resumed.step == 1

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from milepost.errors import UnknownNameError
-from milepost.predictors import OfflinePredictor, Predictor, get_predictor
+from milepost.predictors import OfflinePredictor, Predictor, get_predictor, to_numpy
 
 Make = Callable[..., Predictor]
 
@@ -111,7 +111,7 @@ def test_a_model_without_weights_runs_on_the_cpu(make: Make) -> None:
 def test_outputs_become_numpy(make: Make, net: nn.Module, image: Tensor) -> None:
     predictor = make(net, autocast="bfloat16")
     logits = predictor(image)["logits"]
-    array = predictor.to_numpy(logits)
+    array = to_numpy(logits)
     assert logits.dtype == torch.bfloat16
     assert array.dtype == np.float32
     assert array.tolist() == logits.tolist()

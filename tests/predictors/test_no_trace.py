@@ -392,3 +392,18 @@ def test_buffers_lent_for_a_scope_are_used_in_it_and_given_back() -> None:
         output = predictor.forward(torch.full((1, 2), 3.0))["output"]
     assert torch.equal(output, torch.zeros(1, 2))
     assert torch.equal(predictor.buffers()["running_mean"], torch.zeros(2))
+
+
+def test_a_parameter_whose_data_a_forward_pass_replaces_is_given_back() -> None:
+    class Unit(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.full((2,), 3.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.weight.data = self.weight.data / self.weight.data.norm()
+            return x * self.weight
+
+    model = Unit()
+    get_predictor(model)(torch.ones(2))
+    assert model.weight.tolist() == [3.0, 3.0]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 from milepost.callbacks import KeepBest, Loop
-from milepost.errors import CoverageError, EvaluationError, RankError
+from milepost.errors import LostRankError
 from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
 from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner, evaluate
@@ -137,19 +138,66 @@ def failures() -> dict[str, str]:
                 raise OSError(msg)
             super().scan(part, round)
 
-    given = {}
     runs: dict[str, Callable[[], Any]] = {
         "forward": lambda: evaluate(Same(), WRONG, wrongs(), forward=on_rank_1),
         "source": lambda: evaluate(Same(), Unreadable(wrong), wrongs(), batch_size=2),
         "scan": lambda: evaluate(Same(), EMBEDDED, [ScanFails()]),
         "size": lambda: evaluate(Same(), [wrong], wrongs(), size=12),
+        "rows": lambda: evaluate(Same(), EMBEDDED, [RowsFail()]),
+        "merge": lambda: evaluate(Same(), WRONG, [FailsOn1("merge")]),
+        "buffers": lambda: evaluate(nn.BatchNorm1d(1 + rank), WRONG, wrongs()),
+        "stream": lambda: evaluate(Same(), [wrong + rank], wrongs()),
+        "sharded": lambda: evaluate(sharded_layer(), WRONG, [FailsOn1("update")], batch_size=1),
     }
+    given = {}
     for name, run in runs.items():
         try:
             run()
-        except (OSError, RankError, CoverageError, EvaluationError) as error:
+        except Exception as error:
             given[name] = f"{type(error).__name__}: {error}"
     return given
+
+
+class RowsFail(Retrieval):  # type: ignore[misc]  # final, but for a failure
+    def rows(self) -> Any:
+        if rank_and_size()[0] == 1:
+            return {"id": [1], "count": 1}  # what cannot be cut
+        return super().rows()
+
+
+class FailsOn1(Inferencer):
+    """Fails in one method on rank 1."""
+
+    name = "fails"
+    fetches = ("output",)
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def may_fail(self, method: str) -> None:
+        if method == self.method and rank_and_size()[0] == 1:
+            msg = f"no {method}"
+            raise OSError(msg)
+
+    def reset(self) -> None: ...
+
+    def update(self, rows: Any) -> None:
+        self.may_fail("update")
+
+    def state(self) -> Any:
+        return {}
+
+    def merge(self, states: Any) -> None:
+        self.may_fail("merge")
+
+    def compute(self) -> dict[str, float]:
+        return {}
+
+
+def sharded_layer() -> nn.Module:
+    layer = nn.Sequential(nn.Unflatten(0, (-1, 1)), nn.Linear(1, 1), nn.Flatten(0))
+    fully_shard(layer)
+    return layer
 
 
 def alone() -> Any:
@@ -195,8 +243,28 @@ def by_time() -> list[int]:
     return [step for step in range(1, 6) if runner.maybe_run(model, step=step) is not None]
 
 
+def lose_rank_1() -> dict[str, str]:
+    """Return what the other ranks are told when rank 1 dies in its forward pass."""
+    rank, _ = rank_and_size()
+
+    def dies(model: nn.Module, batch: Any) -> dict[str, Any]:
+        if rank == 1:
+            os._exit(7)
+        return {"output": batch["input"]}
+
+    runner = InferenceRunner(WRONG, wrongs(), forward=dies, on_error="disable")
+    try:
+        runner.maybe_run(Same(), epoch=1)
+    except LostRankError as error:
+        return {"lost": str(error)}
+    return {}
+
+
 def main(out: Path) -> None:
     distributed.init_process_group("gloo")
+    if sys.argv[2:] == ["lose"]:
+        (out / f"{rank_and_size()[0]}.json").write_text(json.dumps(lose_rank_1()))
+        os._exit(0)  # the group cannot be brought to an end any more
     rank, _ = rank_and_size()
     report = {
         "results": results(),

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from milepost.callbacks import Record
+from milepost.callbacks import Callback, Loop, Record, Solo
+from milepost.callbacks.monitors import Monitors
 from milepost.errors import (
     CoverageError,
     EvaluationError,
@@ -25,30 +26,14 @@ from milepost.errors import (
 )
 from milepost.inferencers import ClassificationError, Inferencer, Retrieval, ScalarStats
 from milepost.runners import InferenceRunner, evaluate
+from milepost.runners._standalone import Standalone
 
 ones = torch.ones(6, 2)
 
 
-class Recording:
-    """A trainer that keeps what is published."""
-
-    def __init__(self, model: Any) -> None:
-        from milepost.runners._standalone import Standalone
-
-        self.records: list[Record] = []
-        self._standalone = Standalone(model, _solo(), step=7)
-
-    def publish(self, record: Record, weights: Callable[[], Any]) -> None:
-        self.records.append(record)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._standalone, name)
-
-
-def _solo() -> Any:
-    from milepost.callbacks import Solo
-
-    return Solo()
+def recording(model: Any, records: list[Record]) -> Standalone:
+    """Return a trainer that keeps what is logged."""
+    return Standalone(model, Solo(), step=7, monitors=Monitors([records.append]))
 
 
 class Items(Dataset[Any]):
@@ -87,12 +72,12 @@ def run_to_its_error(data: Any, inferencers: Any = None, **options: Any) -> Exce
     children, threads = set(psutil.Process().children()), threading.active_count()
     options.setdefault("forward", score)
     runner = InferenceRunner(data, inferencers or scores(), **options)
-    trainer = Recording(examined)
+    records: list[Record] = []
     with pytest.raises(Exception) as raised:  # noqa: PT011 - the caller looks at it
-        runner.run(trainer)
-    assert [record.scalars for record in trainer.records] == [{}]
-    assert str(raised.value) in str(trainer.records[0].error)
-    assert trainer.records[0].step == 7
+        runner.run(recording(examined, records))
+    assert [record.scalars for record in records] == [{}]
+    assert str(raised.value) in str(records[0].error)
+    assert records[0].step == 7
     assert all(torch.equal(value, before[name]) for name, value in examined.state_dict().items())
     assert [part.training for part in examined.modules()] == flags
     assert torch.equal(torch.get_rng_state(), random)
@@ -233,8 +218,8 @@ def test_an_unknown_field_is_an_error_naming_the_nearest() -> None:
 def test_a_name_in_both_batch_and_model_is_an_error_that_says_how_to_choose() -> None:
     error = run_to_its_error([{"input": ones, "score": np.zeros(6)}])
     assert str(error) == (
-        "'score' is both a field of the batch and an output of the model; fetch 'batch.score' or "
-        "'model.score'"
+        "'score' is both a field of the batch and an output or layer of the model; fetch "
+        "'batch.score' or 'model.score'"
     )
 
 
@@ -252,8 +237,9 @@ class Fixed(Inferencer):
     name = "fixed"
     fetches = ("input",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, *roles: str) -> None:
         self.value = value
+        self.roles = roles or ("query",)
 
     def reset(self) -> None: ...
 
@@ -319,12 +305,15 @@ def test_warn_lets_the_training_go_on() -> None:
 
 def test_disable_runs_never_again_also_after_a_resume() -> None:
     runner = InferenceRunner(Items(), [Fixed(ValueError("bad"))], on_error="disable")
-    with pytest.warns(RuntimeWarning, match="it will not run again: ValueError: bad$"):
+    with pytest.warns(RuntimeWarning, match="it will not run again: ValueError: bad"):
         assert runner.maybe_run(model(), epoch=1) is None
     assert runner.maybe_run(model(), epoch=2) is None
     resumed = InferenceRunner(Items(), [Fixed({"x": 1})], on_error="disable")
     resumed.load_state_dict(runner.state_dict())
     assert resumed.maybe_run(model(), epoch=3) is None
+
+
+TWICE = ScalarStats("score")
 
 
 @pytest.mark.parametrize(
@@ -335,11 +324,17 @@ def test_disable_runs_never_again_also_after_a_resume() -> None:
             "`on_error` must be one of 'raise', 'warn', 'disable', got 'ignore'",
         ),
         ({"weights": "best"}, "`weights` must be one of 'live', 'ema', 'snapshot', got 'best'"),
-        ({"prefetch": -1}, "`prefetch` must be at least 0, got -1"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
-        ({"timeout_s": 0.0}, "`timeout_s` must be above 0, got 0.0"),
+        ({"prefetch": -1}, "`prefetch` must be a whole number of at least 0, got -1"),
+        ({"batch_size": 0}, "`batch_size` must be a whole number of at least 1, got 0"),
+        ({"timeout_s": 0.0}, "`timeout_s` must be a number above 0, got 0.0"),
         ({"inferencers": []}, "`inferencers` must be a list of at least one Inferencer, got []"),
         ({"placement": "cpu"}, '`placement` must be None, "local" or a sequence of devices'),
+        ({"batch_size": 2.5}, "`batch_size` must be a whole number of at least 1, got 2.5"),
+        ({"batch_size": 4}, "`batch_size` cannot be 4: the source makes the batches itself"),
+        ({"timeout_s": "5"}, "`timeout_s` must be a number above 0, got '5'"),
+        ({"name": ""}, "`name` must be a string that is not empty, got ''"),
+        ({"fields": "ab"}, '`fields` must be names such as ("image", "label"), got \'ab\''),
+        ({"inferencers": [TWICE, TWICE]}, "`inferencers` must hold an object once"),
         ({"data": {}}, "`data` must hold at least one role, got an empty mapping"),
     ],
 )
@@ -376,3 +371,121 @@ def test_loaders_keep_their_workers_to_themselves() -> None:
     before = set(psutil.Process().children())
     evaluate(model(), loader, scores(), forward=score)
     assert set(psutil.Process().children()) == before
+
+
+def test_a_role_that_no_inferencer_looks_at_is_an_error_naming_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"^unknown role of the data 'querry'; did you mean"):
+        InferenceRunner({"querry": [ones], "gallery": [ones]}, [Retrieval()])
+
+
+def test_a_field_that_says_the_role_is_an_error() -> None:
+    error = run_to_its_error([{"input": ones, "role": ["query"] * 6}])
+    assert str(error).startswith("a batch may not hold a field `role`; pass a mapping of roles")
+
+
+def test_a_bare_array_is_no_source() -> None:
+    with pytest.raises(TypeError, match=r"^`data` must be a torch Dataset .*, got Tensor$"):
+        evaluate(None, ones, scores())
+
+
+def test_a_field_that_is_one_number_is_not_spread_over_the_rows() -> None:
+    error = run_to_its_error([{"input": ones, "weight": 3}], [ScalarStats("weight")])
+    assert "'weight' must have one row for each of the 6 samples" in str(error)
+
+
+@pytest.mark.parametrize("second", [[4, 5], np.array([4.0, 5.0])])
+def test_ids_are_all_integers_or_all_strings(second: Any) -> None:
+    batches = [{"input": ones[:2], "id": ["1", "2"]}, {"input": ones[:2], "id": second}]
+    assert isinstance(run_to_its_error(batches), ValueError)
+
+
+def test_roles_that_share_ids_have_ids_of_one_kind() -> None:
+    data = {"query": [{"input": ones}], "gallery": [{"input": ones, "id": list("abcdef")}]}
+    with pytest.raises(ValueError, match=r"^ids must be all integers or all strings, got both in"):
+        evaluate(None, data, [Fixed({}, "query", "gallery")], shared_ids=True)
+
+
+@pytest.mark.parametrize("value", ["abc", None, np.complex128(1), np.datetime64("2020-01-01")])
+def test_what_has_no_axes_is_a_scalar_only_if_it_is_a_number(value: Any) -> None:
+    with pytest.warns(RuntimeWarning, match="only scalars are logged"):
+        assert evaluate(None, {"input": ones}, [Fixed({"x": np.array(value)})]) == {}
+
+
+def test_a_source_that_gave_rows_and_has_none_now_is_exhausted() -> None:
+    class Stored:
+        def __init__(self) -> None:
+            self.iterator = iter([ones])
+
+        def __iter__(self) -> Iterator[Any]:
+            return self.iterator
+
+    runner = InferenceRunner(Stored(), scores(), forward=score)
+    assert runner.maybe_run(model(), epoch=1)
+    with pytest.raises(EvaluationError, match="is exhausted"):
+        runner.maybe_run(model(), epoch=2)
+
+
+def test_a_failed_evaluation_is_not_shown_to_callbacks() -> None:
+    class Strict(Callback):
+        def on_metrics(self, record: Record, weights: Any) -> None:
+            assert record.scalars
+
+    runner = InferenceRunner([ones], [Fixed(ValueError("bad"))], on_error="warn")
+    records: list[Record] = []
+    loop = Loop(model(), callbacks=[runner, Strict()], monitors=[records.append])
+    with loop, pytest.warns(RuntimeWarning, match="the training goes on"):
+        list(loop.epochs(1))
+    error = "ValueError: bad; raised by the inferencer 'fixed'"
+    assert [record.error for record in records] == [error]
+
+
+def test_evaluate_takes_no_schedule_and_no_policy() -> None:
+    with pytest.raises(TypeError, match=r"^`on_error` is for a runner in a training"):
+        evaluate(model(), [ones], scores(), on_error="warn")
+
+
+def test_an_error_while_a_worker_is_slow_leaves_neither_worker_nor_thread() -> None:
+    def at(index: int) -> None:
+        if index == 4:
+            time.sleep(600)
+
+    def broken(model: nn.Module, batch: Any) -> dict[str, Any]:
+        msg = "broken"
+        raise OSError(msg)
+
+    error = run_to_its_error(Items(at), num_workers=1, batch_size=2, forward=broken)
+    assert str(error) == "broken"
+
+
+def test_data_without_the_role_that_an_inferencer_needs_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^`data` must hold the role 'query', got gallery$"):
+        InferenceRunner({"gallery": [ones]}, [Retrieval()])
+
+
+def test_labels_that_are_nan_are_an_error() -> None:
+    labels = np.array([0.0, np.nan])
+    with pytest.raises(ValueError, match=r"^`label` must not be NaN, got it in row 1 of a batch"):
+        evaluate(None, {"output": np.eye(2), "label": labels}, [Retrieval()])
+
+
+def test_an_inferencer_cannot_change_what_others_are_given() -> None:
+    class Writes(ScalarStats):  # type: ignore[misc]  # final, but for a mistake
+        def update(self, rows: Any) -> None:
+            rows["x"][:] = 0
+
+    with pytest.raises(ValueError, match="read-only"):
+        evaluate(None, {"x": np.ones(3)}, [Writes("x")])
+
+
+def test_a_misspelled_field_is_found_among_the_fields_of_the_batch() -> None:
+    data = [{"input": ones, "label": np.zeros(6)}]
+    error = run_to_its_error(data, [ScalarStats("lable")], forward=None)
+    assert "The batch has the fields 'input', 'label'; did you mean 'label'?" in str(error)
+
+
+@pytest.mark.parametrize("attribute", ["name", "fetches"])
+def test_an_inferencer_without_name_or_fetches_is_an_error_at_once(attribute: str) -> None:
+    inferencer = Fixed({})
+    setattr(inferencer, attribute, None)
+    with pytest.raises(ValueError, match=r"^`inferencers` must each have a `name` and a tuple of"):
+        InferenceRunner([ones], [inferencer])

@@ -11,6 +11,7 @@ from torch.utils.data import (
     DistributedSampler,
     IterableDataset,
     RandomSampler,
+    SequentialSampler,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
@@ -60,7 +61,7 @@ def read(
 ) -> list[Any]:
     """Return (id, first field) of all rows, rank by rank, in the order of reading."""
     rows: list[Any] = []
-    loading = loading or Loading(batch_size=4)
+    loading = loading or Loading()
     feeds = [Feed(data, fields=fields, size=declared, loading=loading) for _ in range(size)]
     draws = [feed.draw() for feed in feeds]
     for rank, feed in enumerate(feeds):
@@ -210,7 +211,9 @@ def test_the_field_id_is_the_id() -> None:
 
 
 def test_an_id_that_is_no_integer_or_string_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"^the field `id` must be integers or strings \(N,\)"):
+    with pytest.raises(
+        ValueError, match=r"^the field `id` must be 64-bit integers or strings \(N,\)"
+    ):
         read({"value": values.numpy(), "id": values.numpy()})
 
 
@@ -323,3 +326,80 @@ def test_a_dataset_without_iteration_is_read_by_its_items() -> None:
             return values[index], 0
 
     assert read(Items()) == EVERYTHING
+
+
+class FirstHalf(SequentialSampler):
+    """A sampler of one's own that leaves rows out."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(N // 2))
+
+
+@pytest.mark.parametrize("sampler", [SequentialSampler(range(N // 2)), FirstHalf(dataset)])
+def test_a_sampler_that_leaves_rows_out_is_heeded(sampler: Any) -> None:
+    assert read(DataLoader(dataset, sampler=sampler), 2) == EVERYTHING[: N // 2]
+
+
+def test_a_loader_with_an_iteration_of_its_own_is_read_as_it_iterates() -> None:
+    class Tenth(DataLoader[Any]):
+        def __iter__(self) -> Any:
+            return iter([batch[0] / 10 for batch in super().__iter__()])
+
+    rows = read(Tenth(dataset, batch_size=4))
+    assert [value for _, value in rows] == pytest.approx([i / 10 for i in range(N)])
+
+
+def test_batches_that_a_dataset_makes_itself_cannot_be_cut() -> None:
+    batches: Any = [values[:6], values[6:]]
+    loader: DataLoader[Any] = DataLoader(batches, batch_size=None)
+    with pytest.raises(ValueError, match=r"^`batch_size` cannot be changed"):
+        read(loader, loading=Loading(batch_size=2))
+
+
+def test_a_generator_that_the_training_shares_is_given_back() -> None:
+    shared = torch.Generator().manual_seed(0)
+    before = shared.get_state()
+    read(DataLoader(dataset, sampler=SubsetRandomSampler(range(N), generator=shared)))
+    batches: Any = [values[:6], values[6:]]
+    read(DataLoader(batches, batch_size=None, shuffle=True, generator=shared))
+    assert torch.equal(shared.get_state(), before)
+
+
+def test_positions_reach_a_dataset_as_plain_integers() -> None:
+    class Strict(TensorDataset):
+        def __getitem__(self, index: Any) -> Any:
+            assert type(index) is int
+            return values[index], 0
+
+    assert read(Strict(values)) == EVERYTHING
+
+
+def test_a_length_that_is_not_known_is_none() -> None:
+    class Unknown(Stream):
+        def __len__(self) -> int:
+            msg = "unknown"
+            raise TypeError(msg)
+
+    assert read(Unknown()) == EVERYTHING
+
+
+def test_ids_that_are_equal_are_equal_in_every_type() -> None:
+    for ids in (np.arange(N, dtype=np.uint64), np.arange(N, dtype=np.int8)):
+        feed = Feed({"x": values, "id": ids}, fields=None, size=None, loading=Loading())
+        (batch,) = feed.open(Rank(0, 1), [feed.draw()])
+        assert batch.ids.dtype == np.int64
+    named = {"x": values, "id": np.array([b"n%d" % i for i in range(N)])}
+    assert read(named)[3] == ("n3", 3.0)
+
+
+def test_the_ranks_must_read_the_same_of_a_stream() -> None:
+    feeds = [
+        Feed([values[start:5], values[5:]], fields=None, size=None, loading=Loading())
+        for start in (0, 1)
+    ]
+    for rank, feed in enumerate(feeds):
+        list(feed.open(Rank(rank, 2), [feed.draw()] * 2))
+    readings = [feed.readings() for feed in feeds]
+    with pytest.raises(CoverageError, match=r"^the ranks did not read the same from the source"):
+        feeds[0].check({"query": N}, readings)
+    feeds[0].check({"query": N}, [readings[0], readings[0]])

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -68,7 +70,7 @@ def test_every_rank_gets_the_same_numbers(reports: Any) -> None:
 def test_a_failure_on_one_rank_ends_the_run_on_all_and_names_it(reports: Any) -> None:
     for rank, report in enumerate(reports):
         failures = report["failures"]
-        assert set(failures) == {"forward", "source", "scan", "size"}
+        assert len(failures) == 9
         own = rank == 1
         broken = "broken here"
         assert failures["forward"] == (
@@ -77,6 +79,16 @@ def test_a_failure_on_one_rank_ends_the_run_on_all_and_names_it(reports: Any) ->
         assert failures["scan"] == (
             "OSError: no scan" if own else "RankError: rank 1 failed (OSError: no scan)"
         )
+        for name, text in (("merge", "no merge"), ("sharded", "no update")):
+            assert failures[name] == (
+                f"OSError: {text}" if own else f"RankError: rank 1 failed (OSError: {text})"
+            )
+        assert ("RankError: rank 1 failed" in failures["rows"]) != own
+        chief = rank == 0
+        assert failures["buffers"].startswith(
+            "RankError: rank 1" if chief else "ValueError: the model"
+        )
+        assert "the ranks did not read the same" in failures["stream"]
         assert "row 9 is damaged" in failures["source"]
         assert "declares 12 samples, but 10 were seen" in failures["size"]
 
@@ -101,3 +113,22 @@ def test_a_sharded_model_is_examined_and_kept_whole(reports: Any) -> None:
         given = report["sharded"]
         assert given["metrics"] == pytest.approx(given["expected"], abs=1e-6, nan_ok=True)
         assert given["kept"]
+
+
+def test_a_rank_that_dies_ends_the_job_with_an_error_that_names_it(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "3"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(tmp_path), "lose"],
+            cwd=SCRIPT.parents[2],
+            env={**os.environ, **address, "RANK": str(rank)},
+        )
+        for rank in range(3)
+    ]
+    assert [rank.wait(120) for rank in ranks] == [0, 7, 0]
+    for rank in (0, 2):
+        told = json.loads((tmp_path / f"{rank}.json").read_text())["lost"]
+        assert told.startswith("rank 1 is dead, or did not answer within")

@@ -1,0 +1,189 @@
+"""What a runner passes on: schedule, weights, options, records."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from milepost.callbacks import KeepBest, Loop, Record
+from milepost.inferencers import Inferencer, Retrieval, ScalarStats
+from milepost.runners import InferenceRunner, evaluate
+
+ones = torch.ones(4, 1)
+
+
+class Scale(nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return (input * self.scale)[:, 0]
+
+
+def runner(**options: Any) -> InferenceRunner:
+    return InferenceRunner([ones], [ScalarStats("output")], **options)
+
+
+def test_a_record_holds_what_the_evaluation_cost() -> None:
+    records: list[Record] = []
+    loop = Loop(Scale(2), callbacks=[runner(every="at start")], monitors=[records.append])
+    with loop:
+        pass
+    (record,) = records
+    assert record.scalars == {"validation/output": 2.0}
+    stages = ("load", "forward", "update", "compute", "total")
+    names = [f"time/{stage}_s" for stage in stages] + ["samples_per_s", "peak_memory_bytes"]
+    assert list(record.timings) == [f"validation/{name}" for name in names]
+    times = {name: record.timings[f"validation/time/{name}_s"] for name in stages}
+    assert min(times.values()) >= 0
+    assert times.pop("total") >= sum(times.values())
+    assert record.timings["validation/samples_per_s"] > 0
+    assert record.timings["validation/peak_memory_bytes"] > 2**20
+
+
+def test_averaged_weights_are_examined_and_kept(tmp_path: Path) -> None:
+    model = Scale(2)
+    average = AveragedModel(model)
+    with torch.no_grad():
+        model.scale.fill_(9)
+    assert evaluate(model, [ones], [ScalarStats("output")], weights="ema", ema=average) == {
+        "validation/output": 2.0
+    }
+    best = KeepBest("validation/output", path=tmp_path / "best.safetensors")
+    examined = runner(weights="ema", every="at start")
+    with Loop(model, callbacks=[best, examined], ema=average, monitors=[]):
+        pass
+    assert load_file(tmp_path / "best.safetensors")["scale"].item() == 2.0
+
+
+def test_the_best_weights_are_those_examined_whatever_the_order(tmp_path: Path) -> None:
+    for place in (0, 1):
+        model = Scale(1)
+        best = KeepBest("validation/output", path=tmp_path / f"{place}.safetensors")
+        callbacks: list[Any] = [runner(every="1 step")]
+        callbacks.insert(place, best)
+        with Loop(model, callbacks=callbacks, monitors=[]) as loop:
+            for value in loop.steps([1.0, 3.0, 2.0]):
+                with torch.no_grad():
+                    model.scale.fill_(value)
+        assert best.best_step == 2
+        assert load_file(tmp_path / f"{place}.safetensors")["scale"].item() == 3.0
+
+
+def test_a_snapshot_is_examined_like_the_live_weights() -> None:
+    assert evaluate(Scale(2), [ones], [ScalarStats("output")], weights="snapshot") == {
+        "validation/output": 2.0
+    }
+
+
+def test_images_go_to_the_model_channels_last_if_asked() -> None:
+    class Layout(nn.Module):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            last = input.is_contiguous(memory_format=torch.channels_last)
+            return torch.full((len(input),), float(last))
+
+    images = torch.rand(2, 3, 4, 4)
+    for asked in (False, True):
+        metrics = evaluate(Layout(), [images], [ScalarStats("output")], channels_last=asked)
+        assert metrics == {"validation/output": float(asked)}
+
+
+def test_the_progress_is_quiet_where_there_is_no_terminal(capfd: Any) -> None:
+    evaluate(Scale(2), [ones], [ScalarStats("output")])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_inferencer_of_pairs_is_told_its_memory_and_whether_ids_are_shared() -> None:
+    retrieval = Retrieval(k=(1,))
+    data = {"output": torch.eye(4).numpy(), "label": [0, 0, 1, 1]}
+    evaluate(None, data, [retrieval], shared_ids=True, max_memory_bytes=12_345_678)
+    assert (retrieval.shared_ids, retrieval.max_memory_bytes) == (True, 12_345_678)
+
+
+def test_a_resumed_runner_keeps_the_phase_and_the_clock_of_its_schedule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("milepost.runners._runner.time.monotonic", lambda: now[0])
+
+    def run(examined: InferenceRunner, seconds: int) -> list[bool]:
+        due = []
+        for _ in range(seconds):
+            due.append(examined.maybe_run(Scale(2)) is not None)
+            now[0] += 1
+        return due
+
+    whole = run(runner(every="20 s"), 45)
+    first = runner(every="20 s")
+    resumed = run(first, 16)
+    for _ in range(2):  # two more jobs, each shorter than the period
+        second = runner(every="20 s")
+        second.load_state_dict(first.state_dict())
+        now[0] += 1000  # time between jobs does not count
+        resumed += run(second, 16)
+        first = second
+    assert [i for i, due in enumerate(whole) if due] == [20, 40]
+    assert sum(resumed) == 2
+
+
+def test_a_field_of_one_role_is_fetched_by_the_inferencers_of_that_role() -> None:
+    data = {
+        "query": {"output": torch.eye(4).numpy(), "label": [0, 0, 1, 1], "difficulty": [1.0] * 4},
+        "gallery": {"output": torch.eye(4).numpy(), "label": [0, 0, 1, 1]},
+    }
+    metrics = evaluate(None, data, [Retrieval(k=(1,)), ScalarStats("difficulty")], shared_ids=True)
+    assert metrics["validation/difficulty"] == 1.0
+
+
+def test_a_layer_of_a_model_called_model_is_found_by_its_whole_name() -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.ModuleDict({"encoder": nn.Identity()})
+            self.encoder = Scale(0.0)
+
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = self.encoder(self.model["encoder"](input))
+            return output
+
+    metrics = evaluate(Wrapped(), [torch.ones(4)[:, None]], [ScalarStats("model.encoder")])
+    assert metrics == {"validation/model.encoder": 1.0}
+
+
+def test_a_field_named_like_a_layer_is_an_error_that_says_how_to_choose() -> None:
+    model = nn.Sequential(nn.Identity(), Scale(2))
+    with pytest.raises(ValueError, match="both a field of the batch and an output or layer"):
+        evaluate(model, [{"0": ones}], [ScalarStats("0")])
+    assert evaluate(model, [{"0": ones}], [ScalarStats("model.0", "batch.0")]) == {
+        "validation/model.0": 1.0,
+        "validation/batch.0": 1.0,
+    }
+
+
+def test_ids_and_roles_can_be_fetched_by_name() -> None:
+    class Ids(Inferencer):
+        name = "ids"
+        fetches = ("id", "role")
+
+        def reset(self) -> None:
+            self.seen: list[tuple[int, str]] = []
+
+        def update(self, rows: Any) -> None:
+            self.seen += zip(rows["id"].tolist(), rows["role"].tolist(), strict=True)
+
+        def state(self) -> Any:
+            return {}
+
+        def merge(self, states: Any) -> None: ...
+
+        def compute(self) -> dict[str, float]:
+            return {"count": len(self.seen)}
+
+    ids = Ids()
+    assert evaluate(None, {"x": [1.0, 2.0]}, [ids]) == {"validation/count": 2.0}
+    assert ids.seen == [(0, "query"), (1, "query")]
