@@ -10,7 +10,7 @@ from milepost.runners._arguments import check_least, check_positive
 from milepost.runners._examination import Examination
 from milepost.runners._feed import Feed
 from milepost.runners._samples import in_memory
-from milepost.runners._source import DEFAULT_BATCH_SIZE, Loading
+from milepost.runners._source import Loading
 
 
 def collect(
@@ -56,14 +56,15 @@ def collect(
     check_least("num_workers", num_workers, 0)
     check_least("prefetch", prefetch, 0)
     check_positive("timeout_s", timeout_s)
-    samples = in_memory(data, batch_size or DEFAULT_BATCH_SIZE)
+    loading = Loading(batch_size, num_workers, timeout_s)
+    samples = in_memory(data, loading.rows_a_batch(None))
     taking = _Taking(fetches, take)
     Examination(
         Feed(
             {"query": data if samples is None else samples},
             fields=fields,
             size=None if samples is None else samples.size,
-            loading=Loading(batch_size, num_workers, timeout_s),
+            loading=loading if samples is None else Loading(),
         ),
         [taking],
         lambda: predictor,
