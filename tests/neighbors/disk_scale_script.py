@@ -27,11 +27,11 @@ def peak_bytes() -> int:
 
 
 def nearest(query: Any, rows: int, k: int) -> Any:
-    """The k nearest of one query, by brute force in float64."""
+    """The k nearest of one query, by brute force: a score is a float64 sum, rounded to float32."""
     distances = np.concatenate(
         [((block.astype(np.float64) - query) ** 2).sum(axis=1) for block in blocks(rows)]
     )
-    return np.argsort(distances, kind="stable")[:k]
+    return np.argsort(distances.astype(np.float32), kind="stable")[:k]
 
 
 def main(rows: int, queries: int, k: int, budget: int, folder: str) -> None:
