@@ -38,7 +38,7 @@ class NearestLists:
             ids: shape (G,), ascending, of the part's rows.
             codes: int64 (G,), label codes of the part's rows.
         """
-        new = (
+        new: tuple[npt.NDArray[Any], ...] = (
             found.scores,
             ids[found.indices],
             np.where(found.indices < 0, -1, codes[found.indices]),
@@ -46,7 +46,7 @@ class NearestLists:
         if not self.codes.shape[1]:
             self.scores, self.ids, self.codes = new
             return
-        old = (self.scores, self.ids, self.codes)
+        old: tuple[npt.NDArray[Any], ...] = (self.scores, self.ids, self.codes)
         joined = [np.concatenate(pair, axis=1) for pair in zip(old, new, strict=True)]
         scores, all_ids, all_codes = joined
         order = np.lexsort((all_ids, -scores, all_codes < 0), axis=-1)[:, : self._depth]
