@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: demo test test-full lint bench bench-full
+.PHONY: demo test test-full test-torch test-tensorflow lint bench bench-full
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -15,6 +15,15 @@ test: .venv/.dev
 
 test-full: .venv/.dev
 	$(BIN)/python -m pytest
+
+# With one framework alone, in an environment of its own.
+test-torch test-tensorflow: test-%: .venv-%/.installed
+	.venv-$*/bin/python -m pytest -m "not slow"
+
+.venv-%/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet -c constraints.txt -e ".[test-$*]"
+	@touch $@
 
 # About ten minutes on two cores, and hours with the sizes of the aims.
 bench: .venv/.dev

@@ -30,7 +30,11 @@ def test_blocks_keep_their_line_and_marked_ones_are_left_out() -> None:
 def test_the_blocks_of_a_page_run(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    text = path.read_text(encoding="utf-8")
+    for framework in ("torch", "keras"):
+        if re.search(rf"^(import|from) {framework}\b", text, re.MULTILINE):
+            pytest.importorskip(framework)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": path.stem}
-    for block in blocks(path.read_text(encoding="utf-8")):
+    for block in blocks(text):
         exec(compile(block, str(path), "exec"), namespace)
