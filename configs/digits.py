@@ -3,7 +3,6 @@
 B is the number of images of a batch, D the number of dimensions of an embedding.
 """
 
-import math
 from collections.abc import Sequence
 from typing import final
 
@@ -12,24 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-from milepost import errors
+from milepost.configs._digits_images import draw_digits
 
 
 @final
 class Digits(TensorDataset):
     """Handwritten digits, each tilted, moved and with noise: shape (1, 16, 16), with its label.
 
-    What is drawn depends on `seed` alone, so that an image is the same whenever it is read.
-
-    Args:
-        classes: the digits to keep; each has about 180 images.
-        copies: how many times each image is drawn, tilted and moved anew.
-        orientations: label an image mirrored or turned by quarters as another class: 8 labels a
-            digit, `8 * digit + orientation`, for a model that has few digits to learn from.
-        seed: of tilt, place and noise.
-
-    Raises:
-        ImportError: scikit-learn, which holds the images, is not installed.
+    Args are those of `draw_digits`.
     """
 
     def __init__(
@@ -40,33 +29,8 @@ class Digits(TensorDataset):
         orientations: bool = False,
         seed: int = 0,
     ) -> None:
-        try:
-            from sklearn.datasets import load_digits
-        except ImportError as error:
-            raise errors.missing_extra("scikit-learn", "demo") from error
-        pixels, digits = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
-        kept = torch.isin(digits, torch.tensor(list(classes))).nonzero()[:, 0].repeat(copies)
-        images = _draw(pixels[kept].float().reshape(-1, 1, 8, 8) / 16, seed)
-        labels = digits[kept]
-        if orientations:
-            turned = [images.rot90(quarters, (2, 3)) for quarters in range(4)]
-            images = torch.cat([*turned, *(image.flip(3) for image in turned)])
-            labels = torch.cat([8 * labels + orientation for orientation in range(8)])
-        super().__init__(images, labels)
-
-
-def _draw(digits: Tensor, seed: int) -> Tensor:
-    """Return images (N, 1, 8, 8) drawn at about 10 of 16 pixels, tilted by up to 30 degrees."""
-    count = len(digits)
-    generator = torch.Generator().manual_seed(seed)
-    tilt = torch.empty(count).uniform_(-math.pi / 6, math.pi / 6, generator=generator)
-    move = torch.empty(count, 2).uniform_(-0.3, 0.3, generator=generator)
-    cos, sin = tilt.cos(), tilt.sin()
-    rows = (cos, -sin, move[:, 0]), (sin, cos, move[:, 1])
-    affine = 1.6 * torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
-    grid = functional.affine_grid(affine, [count, 1, 16, 16], align_corners=False)
-    drawn = functional.grid_sample(digits, grid, align_corners=False)
-    return drawn + 0.05 * torch.randn(drawn.shape, generator=generator)
+        images, labels = draw_digits(classes, copies=copies, orientations=orientations, seed=seed)
+        super().__init__(torch.from_numpy(images)[:, None], torch.from_numpy(labels))
 
 
 @final
