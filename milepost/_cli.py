@@ -32,12 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[], int]:
-    try:
-        from milepost import _torch_commands as commands
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise errors.missing_extra("torch", "torch") from error
+    from milepost import _commands as commands  # loads the parser
+
     config = options.config
     if options.command == "eval":
         checkpoint, as_json = options.checkpoint, options.json

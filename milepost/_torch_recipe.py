@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from milepost.callbacks import Callback, Loop
+from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner
 
 
@@ -83,6 +84,23 @@ def choose_device(device: str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         msg = f"`device` must be one of this machine, got {name!r}"
         raise ValueError(msg) from error
+
+
+def load(model: nn.Module, checkpoint: Path, device: str | None) -> nn.Module:
+    """Return the model on the device, with the weights of a checkpoint.
+
+    Raises:
+        ValueError: the file holds no weights, or others than the model's.
+    """
+    try:
+        weights = OfflinePredictor(model, checkpoint, strict=True).weights()
+    except (ImportError, OSError, ValueError):
+        raise
+    except Exception as error:  # each format has errors of its own
+        msg = f"{checkpoint} cannot be read: it is no file of torch.save's, and no .safetensors"
+        raise ValueError(msg) from error
+    model.load_state_dict(weights)
+    return model.to(choose_device(device))
 
 
 def train(recipe: Recipe) -> None:

@@ -1,0 +1,75 @@
+"""What the commands do, for a recipe of either framework."""
+
+import json
+import math
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from milepost._recipe_file import RecipeFile
+from milepost.callbacks import Loop
+from milepost.runners import InferenceRunner
+
+_EXAMINED = ("model", "runners", "seed", "device", "threads")
+
+
+def prepare_print(path: Path, overrides: Sequence[str]) -> Callable[[], int]:
+    """Return what prints the recipe with every default filled in."""
+    text = RecipeFile(path, overrides).dump()
+
+    def show() -> int:
+        print(text, end="")
+        return 0
+
+    return show
+
+
+def prepare_run(path: Path, overrides: Sequence[str]) -> Callable[[], int]:
+    """Return what trains the recipe's model with its runners attached."""
+    file = RecipeFile(path, overrides)
+    rundir = Path(file.config.rundir)
+    _open_rundir(rundir, file.dump())
+    recipe = file.framework.Recipe(**file.make())
+
+    def run() -> int:
+        file.framework.train(recipe)
+        print(f"results in {rundir}: {', '.join(sorted(path.name for path in rundir.iterdir()))}")
+        return 0
+
+    return run
+
+
+def _open_rundir(rundir: Path, config: str) -> None:
+    if (rundir / "metrics.jsonl").exists():
+        msg = f"{rundir} holds a run already; remove it, or choose another folder with --rundir"
+        raise FileExistsError(msg)
+    try:
+        rundir.mkdir(parents=True, exist_ok=True)
+        (rundir / "config.yaml").write_text(config)
+    except OSError as error:
+        msg = f"`rundir` must be a folder that can be written, got {str(rundir)!r} ({error})"
+        raise OSError(msg) from error
+
+
+def prepare_eval(
+    path: Path, overrides: Sequence[str], *, checkpoint: Path, as_json: bool
+) -> Callable[[], int]:
+    """Return what examines a checkpoint with each of the recipe's runners, once."""
+    file = RecipeFile(path, overrides, keys=_EXAMINED)
+    made = file.make()
+    model = file.framework.load(made["model"], checkpoint, made.get("device"))
+    return partial(_examine, model, made["runners"].values(), as_json=as_json)
+
+
+def _examine(model: Any, runners: Collection[InferenceRunner], *, as_json: bool) -> int:
+    with Loop(model, monitors=[]) as loop:
+        results = [runner.run(loop) for runner in runners]
+    metrics = {name: value for result in results if result for name, value in result.items()}
+    if as_json:
+        print(json.dumps({k: v if math.isfinite(v) else None for k, v in metrics.items()}))
+    else:
+        width = max(map(len, metrics), default=0)
+        for name, value in metrics.items():
+            print(f"{name:<{width}}  {value:.6g}")
+    return 0 if all(results) else 1
