@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from benchmarks import packages
-from benchmarks.cases import gpu
 from benchmarks.data import KINDS, ArrayUnpickler, Data, load
 from benchmarks.memory import HostMemory
 from benchmarks.row import Row, Section
@@ -147,13 +146,3 @@ def test_the_peak_is_that_since_the_start() -> None:
     memory = HostMemory()
     assert np.ones(40 * 2**20 // 8).sum() > 0
     assert 30 < memory.added_mb() < 60
-
-
-def test_the_sides_on_a_gpu_agree(tmp_path: Path) -> None:
-    rows, labels = load(Data("clustered", 200, 20), tmp_path)
-    metrics = gpu.CASE.sides["milepost ranking"](rows, labels)()
-    naive = gpu.CASE.sides["torch ranking"](rows, labels)()
-    assert naive == pytest.approx({name: metrics[name] for name in naive}, abs=1e-6)
-    found = gpu.CASE.sides["milepost search"](rows, labels, k=5)()
-    expected = gpu.CASE.sides["torch search"](rows, labels, k=5)()
-    np.testing.assert_allclose(found.scores, expected.values, atol=1e-6)
