@@ -26,11 +26,11 @@ test-torch test-tensorflow: test-%: .venv-%/.installed
 	@touch $@
 
 # About ten minutes on two cores, and hours with the sizes of the aims.
-bench: .venv/.dev
-	$(BIN)/python benchmarks/run.py
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks.run
 
-bench-full: .venv/.dev
-	$(BIN)/python benchmarks/run.py --full
+bench-full: .venv/.bench
+	$(BIN)/python -m benchmarks.run --full
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -40,6 +40,12 @@ lint: .venv/.dev
 # Each stamp is newer than what it was installed from.
 .venv/.demo .venv/.dev: .venv/.%: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[$*]"
+	@touch $@
+
+# The peers come beside the versions that are tested, which stay.
+.venv/.bench: benchmarks/peers.txt benchmarks/peers_no_deps.txt .venv/.dev
+	$(INSTALL) -r benchmarks/peers.txt
+	$(INSTALL) --no-deps -r benchmarks/peers_no_deps.txt
 	@touch $@
 
 $(BIN)/python:

@@ -1,7 +1,7 @@
-"""Measure every row against its peer: python benchmarks/run.py [--full] [--out FOLDER].
+"""Measure every row: python -m benchmarks.run [--full] [--out FOLDER], from the repository's root.
 
-Each side of each row runs in a fresh process with one thread, the sides in turn, with the BLAS trap
-mended for both. Writes benchmarks.md and benchmarks.json.
+Each side of each row runs in a fresh process, the sides in turn, with one thread and the BLAS trap
+mended. Writes benchmarks.md and benchmarks.json, and fails if a search exceeds its memory budget.
 """
 
 import argparse
@@ -11,146 +11,175 @@ import platform
 import statistics
 import subprocess
 import sys
-from importlib.metadata import version
+import time
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-HERE = Path(__file__).parent
-PACKAGES = ("numpy", "torch", "faiss-cpu", "pytorch-metric-learning", "torchmetrics")
+from benchmarks.data import Data, load
+from benchmarks.packages import to_install, versions
+from benchmarks.row import Row, Section
+from benchmarks.rows import sections
+from benchmarks.side import WARM_UP, Side
+from benchmarks.table import markdown, result_of
+
+ROOT = Path(__file__).parents[1]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class Row(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-        title: what is measured.
-        case: the function in `cases.py`.
-        kind: of embeddings.
-        sizes: its two sizes.
-        peer: what it is compared with.
-        speed_aim: the aim, the peer's time over ours, at least.
-        memory_aim: the aim, our peak memory over the peer's, at most; None: no aim.
-    """
-
-    title: str
-    case: str
-    kind: str
-    sizes: tuple[int, int]
-    peer: str
-    speed_aim: float
-    memory_aim: float | None = None
+def main() -> int:
+    options = arguments()
+    started = time.monotonic()
+    folder: Path = options.out.resolve()
+    text, found = [], []
+    for section in chosen(options):
+        results, left_out = measure(section, folder / "data", options.processes)
+        text.append(markdown(section, results, left_out))
+        found.append({**section._asdict(), "rows": results, "left_out": left_out})
+        print(text[-1], flush=True)
+    machine = machine_of(found, options, time.monotonic() - started)
+    text.append(in_words(machine))
+    (folder / "benchmarks.md").write_text("\n".join(text))
+    everything = json.dumps({"machine": machine, "sections": found}, indent=1)
+    (folder / "benchmarks.json").write_text(everything)
+    print(text[-1])
+    return int(any(row["over_budget"] for section in found for row in section["rows"]))
 
 
-def rows(full: bool) -> list[Row]:
-    many = 50_000 if full else 20_000
-    table = [
-        Row(f"k-NN, {many // 1000}k, k = {k}, {kind}", "knn", kind, (many, k), "faiss", 0.9)
-        for kind in ("random", "clustered")
-        for k in (1, 10, 100)
-    ]
-    table.append(Row("k-NN, 5k, k = 10, collapsed", "knn", "collapsed", (5_000, 10), "faiss", 0.0))
-    pml = "pytorch-metric-learning"
-    sizes = [(10_000, 100, 1.0), (10_000, 1_000, 1.0), (many, 10_000 * many // 50_000, 2.0)]
-    sizes += [(50_000, 100, 1.0), (50_000, 1_000, 1.5)] if full else [(20_000, 400, 1.5)]
-    for samples, classes, aim in sizes:
-        title = f"ranking, {samples // 1000}k / {classes} classes"
-        memory = 0.1 if classes >= many // 5 else None
-        table.append(Row(title, "ranking", "clustered", (samples, classes), pml, aim, memory))
-    table += [
-        Row("ranking, 2k / 100 classes", "ranking", "clustered", (2_000, 100), "torchmetrics", 20),
-        Row("match rates, 10k", "matching", "clustered", (10_000, 1_000), pml, 1.0, 1 / 6),
-        Row("loop, 2,000 batches", "loop", "random", (2_000, 0), "raw loop", 0.0),
-        Row("loop, 2,000 batches", "loop", "random", (2_000, 0), pml, 4.0),
-    ]
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the sizes of the aims")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "benchmarks")
+    parser.add_argument("--processes", type=int, help="of each side")
+    parser.add_argument("--rows", default="", help="only those whose title or peer has this text")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all sizes, to try it out")
+    options = parser.parse_args()
+    options.processes = options.processes or (5 if options.full else 3)
+    return options
+
+
+def chosen(options: argparse.Namespace) -> list[Section]:
+    """Return the sections that have such rows, at that scale; a section without rows is a note."""
+    table = []
+    for section in sections(full=options.full, gpu=has_gpu()):
+        rows = [
+            row._replace(
+                first=scaled(row.first, options.scale),
+                other=row.other and scaled(row.other, options.scale),
+            )
+            for row in section.rows
+            if options.rows in f"{row.title} {row.named}"
+        ]
+        if rows or not (section.rows or options.rows):
+            table.append(section._replace(rows=rows))
     return table
 
 
-def mended() -> dict[str, str]:
-    """Return an environment with one thread, and kernels for this CPU."""
-    flags = Path("/proc/cpuinfo")
-    wide = flags.exists() and "avx512f" in flags.read_text()
-    kernels = {"OPENBLAS_CORETYPE": "SkylakeX" if wide else "Haswell"}
-    root = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, **dict.fromkeys(THREADS, "1"), **kernels, "PYTHONPATH": root}
+def scaled(side: Side, scale: float) -> Side:
+    kind, samples, classes = side.data
+    data = Data(kind, max(1, round(samples * scale)), max(1, round(classes * scale)))
+    gallery = {key: round(side.options[key] * scale) for key in side.options if key == "gallery"}
+    return side._replace(data=data, options={**side.options, **gallery})
 
 
-def measure(row: Row, side: str, repeats: int) -> dict[str, Any]:
-    arguments = [row.case, side, row.kind, *map(str, row.sizes), str(repeats)]
-    command = [sys.executable, str(HERE / "cases.py"), *arguments]
-    done = subprocess.run(command, env=mended(), capture_output=True, text=True, check=False)
+def has_gpu() -> bool:
+    code = "import torch; print(torch.cuda.is_available())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() == "True"
+
+
+def measure(section: Section, folder: Path, processes: int) -> tuple[list[Any], list[str]]:
+    """Return the results of a section's rows, and what was left out, with what would bring it."""
+    rows, left_out = [], []
+    for row in section.rows:
+        lines = to_install(side for side in (row.first, row.other) if side)
+        if lines:
+            what = f"{row.title}, {row.named}".removesuffix(", ")
+            left_out.append(f"Left out: {what}. To bring it: `{' && '.join(lines)}`.")
+        else:
+            rows.append(row)
+    results = []
+    for _, group in groupby(rows, key=lambda row: row.first):  # whose first side is measured once
+        results += compared(list(group), section, folder, processes)
+    return results, left_out
+
+
+def compared(rows: list[Row], section: Section, folder: Path, processes: int) -> list[Any]:
+    sides = [rows[0].first, *(row.other for row in rows if row.other)]
+    for data in (WARM_UP, *(side.data for side in sides)):
+        load(data, folder)  # made before the processes that read it
+    measured: list[list[dict[str, Any]]] = [[] for _ in sides]
+    for _ in range(processes):
+        for side, results in zip(sides, measured, strict=True):
+            results.append(in_a_process(side, folder))
+    first, *others = map(median, measured)
+    if not others:
+        return [result_of(row, section, first, None) for row in rows]
+    pairs = zip(rows, others, strict=True)
+    return [result_of(row, section, first, other) for row, other in pairs]
+
+
+def in_a_process(side: Side, folder: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.side", json.dumps(side), str(folder)]
+    done = subprocess.run(
+        command,
+        env=environment(side, folder),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
-        raise RuntimeError(done.stderr)
+        raise RuntimeError(f"{side} failed:\n{done.stderr}")  # noqa: EM102, its own words follow
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def compare(row: Row, processes: int) -> dict[str, Any]:
-    sides: dict[str, list[dict[str, Any]]] = {"milepost": [], row.peer: []}
-    for _ in range(processes):
-        for side, results in sides.items():
-            results.append(measure(row, side, repeats=1))
-    ours, peers = (
-        {key: statistics.median(each[key] for each in results) for key in ("seconds", "peak_mb")}
-        for results in sides.values()
-    )
-    speed = peers["seconds"] / ours["seconds"]
-    memory = ours["peak_mb"] / max(1.0, peers["peak_mb"])
-    met = speed >= row.speed_aim and memory <= (row.memory_aim or memory)
-    libraries = {side: results[0]["libraries"] for side, results in sides.items()}
-    found = {"ours": ours, "peers": peers, "speed": speed, "memory": memory, "met": met}
-    return {**row._asdict(), **found, "libraries": libraries}
+def environment(side: Side, folder: Path) -> dict[str, str]:
+    """Return the environment of a side: its BLAS kernels, and one thread where there is no GPU."""
+    threads = {} if side.case == "gpu" else dict.fromkeys(THREADS, "1")
+    kernels = {}
+    if platform.machine() in ("x86_64", "AMD64"):
+        flags = Path("/proc/cpuinfo")
+        wide = flags.exists() and "avx512f" in flags.read_text()
+        mended = "SkylakeX" if wide else "Haswell"
+        kernels = {"OPENBLAS_CORETYPE": "Prescott" if side.trapped else mended}
+    return {**os.environ, **threads, **kernels, "TMPDIR": str(folder)}
 
 
-def markdown(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
-    lines = [
-        "| row | peer | ours, s | peer, s | times as fast | aim | ours, MB | peer, MB | met |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for each in results:
-        aim = f"{each['speed_aim']:.2g}" if each["speed_aim"] else "none"
-        aim += f", memory {each['memory_aim']:.2f}" if each["memory_aim"] else ""
-        numbers = [each[side]["seconds"] for side in ("ours", "peers")]
-        peaks = [each[side]["peak_mb"] for side in ("ours", "peers")]
-        cells = [each["title"], each["peer"], *(f"{number:.3f}" for number in numbers)]
-        cells += [f"{each['speed']:.2f}", aim, *(f"{peak:.0f}" for peak in peaks)]
-        lines.append("| " + " | ".join([*cells, "yes" if each["met"] else "**no**"]) + " |")
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    kernels = ", ".join(machine["kernels"])
-    return "\n".join([*lines, "", f"{machine['cpu']}; {versions}; one thread; {kernels}.", ""])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="the sizes of the aims")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--processes", type=int, help="of each side of each row")
-    options = parser.parse_args()
-    processes = options.processes or (5 if options.full else 3)
-    results = []
-    for row in rows(options.full):
-        found = compare(row, processes)
-        results.append(found)
-        print(f"{row.title}, against {row.peer}: {found['speed']:.2f} times as fast", flush=True)
-    loaded = [
-        library for each in results for side in each["libraries"].values() for library in side
-    ]
-    kernels = {
-        f"{each['internal_api']} {each['architecture']}" for each in loaded if each["architecture"]
+def median(results: list[dict[str, Any]]) -> dict[str, Any]:
+    middle = {
+        key: statistics.median(each[key] for each in results) for key in ("seconds", "peak_mb")
     }
-    machine = {
+    return {**middle, "libraries": results[0]["libraries"], "processes": results}
+
+
+def machine_of(
+    found: list[dict[str, Any]], options: argparse.Namespace, seconds: float
+) -> dict[str, Any]:
+    sides = [
+        row[side] for section in found for row in section["rows"] for side in ("first", "other")
+    ]
+    libraries = {library for side in sides if side for library in side["libraries"]}
+    return {
         "cpu": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in PACKAGES},
-        "kernels": sorted(kernels),
+        "versions": versions(),
+        "libraries": sorted(libraries),
+        "processes": options.processes,
+        "scale": options.scale,
+        "minutes": round(seconds / 60, 1),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    table = markdown(results, machine)
-    (options.out / "benchmarks.md").write_text(table)
-    (options.out / "benchmarks.json").write_text(
-        json.dumps({"machine": machine, "rows": results}, indent=1)
+
+
+def in_words(machine: dict[str, Any]) -> str:
+    installed = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    libraries = ", ".join(machine["libraries"])
+    return (
+        f"{machine['cpu']}; {installed}. BLAS and thread pools, with their threads: {libraries}. "
+        f"Medians over {machine['processes']} processes a side; the run took "
+        f"{machine['minutes']} minutes, all sizes times {machine['scale']:g}.\n"
     )
-    print(table)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
