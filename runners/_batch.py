@@ -40,9 +40,6 @@ class Batch:
 
         A field as long as the batch is taken for one of rows.
         """
-        if len(self) <= most:
-            yield self
-            return
         for start in range(0, len(self), most):
             rows = slice(start, start + most)
             fields = {
