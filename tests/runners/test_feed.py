@@ -403,3 +403,18 @@ def test_the_ranks_must_read_the_same_of_a_stream() -> None:
     with pytest.raises(CoverageError, match=r"^the ranks did not read the same from the source"):
         feeds[0].check({"query": N}, readings)
     feeds[0].check({"query": N}, [readings[0], readings[0]])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ([{"x": np.ones(3)}], True),
+        (((np.ones(3),),), True),
+        ({"x": np.ones(3), "y": torch.ones(3)}, True),
+        ({"query": [np.ones(3)], "gallery": {"x": [1, 2]}}, True),
+        ({"query": [np.ones(3)], "gallery": iter([np.ones(3)])}, False),
+        (TensorDataset(torch.ones(3)), False),
+    ],
+)
+def test_lists_of_batches_and_arrays_lie_in_memory(data: Any, expected: bool) -> None:
+    assert Feed(data, fields=None, size=None, loading=Loading()).in_memory is expected
