@@ -14,10 +14,12 @@ from milepost.predictors._outputs import named, select
 from milepost.predictors._predictor import Predictor
 from milepost.predictors._torch_copy import copy_module
 from milepost.predictors._torch_device import concrete_device, home_device, to_device
-from milepost.predictors._torch_inner import Inner, capturing, find_inner, inner_outputs
+from milepost.predictors._torch_inner import Captured, Inner, capturing, find_inner, inner_outputs
 from milepost.predictors._torch_scope import inference, no_trace, shareable_buffers
 from milepost.predictors._torch_shards import is_shard, whole
 from milepost.predictors._torch_wrappers import bare_name, unwrap
+
+_NO_HOOKS: contextlib.AbstractContextManager[Captured] = contextlib.nullcontext({})
 
 
 @final
@@ -60,10 +62,8 @@ class TorchPredictor(Predictor):
 
     def forward(self, batch: Any) -> dict[str, Any]:
         inners = self._inners()
-        with (
-            inference(self._device.type, self._autocast),
-            capturing(inners) if inners else contextlib.nullcontext({}) as captured,
-        ):
+        hooks = capturing(inners) if inners else _NO_HOOKS
+        with inference(self._device.type, self._autocast), hooks as captured:
             own = self._run(batch)
         self._own_outputs = tuple(own)
         chosen = own

@@ -1,11 +1,11 @@
 """Where the wall time of a run is said to go."""
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from milepost.runners import _stages
 from milepost.runners._stages import Stages
 
 
@@ -13,7 +13,7 @@ def test_time_in_a_stage_within_another_counts_to_the_inner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ticks = itertools.count()
-    monkeypatch.setattr(_stages.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
 
     def batches() -> Iterator[int]:
         yield from stages.iterate("load", [1, 2])
