@@ -80,7 +80,8 @@ class ClassificationError(Inferencer):
             ranks = self._ranks(rows)
             wrong = {f"error@{k}": ranks > k for k in self._k}
         self._samples += len(rows["id"])
-        self._errors.update({key: int(np.count_nonzero(of)) for key, of in wrong.items()})
+        for key, of in wrong.items():
+            self._errors[key] += int(np.count_nonzero(of))
 
     def state(self) -> State:
         return {"samples": self._samples, "errors": dict(self._errors)}
@@ -95,7 +96,7 @@ class ClassificationError(Inferencer):
             return None
         return {key: count / self._samples for key, count in self._errors.items()}
 
-    def _ranks(self, rows: Rows) -> NDArray[np.intp]:
+    def _ranks(self, rows: Rows) -> NDArray[np.int32]:
         logits_name, labels_name = self.fetches
         logits = np.asarray(rows[logits_name])
         if logits.ndim != 2 or logits.shape[1] < 2 or logits.dtype.kind not in "biuf":
@@ -114,7 +115,7 @@ class ClassificationError(Inferencer):
         return ranks_of(logits, labels.astype(np.intp))
 
 
-def ranks_of(logits: NDArray[Any], labels: NDArray[np.intp]) -> NDArray[np.intp]:
+def ranks_of(logits: NDArray[Any], labels: NDArray[np.intp]) -> NDArray[np.int32]:
     """Return the rank of each row's class, from 1; of equal logits the first ranks first.
 
     Args:
@@ -122,11 +123,13 @@ def ranks_of(logits: NDArray[Any], labels: NDArray[np.intp]) -> NDArray[np.intp]
         labels: shape (N,), from 0 to C - 1.
 
     Example:
-        >>> ranks_of(np.array([[2, 5, 5]] * 3), np.array([0, 1, 2]))
-        array([3, 1, 2])
+        >>> ranks_of(np.array([[2, 5, 5]] * 3), np.array([0, 1, 2])).tolist()
+        [3, 1, 2]
     """
-    own = np.take_along_axis(logits, labels[:, None], axis=1)
-    before = np.arange(logits.shape[1]) < labels[:, None]
-    ahead = (logits > own) | (before & (logits == own))
-    ranks: NDArray[np.intp] = 1 + np.count_nonzero(ahead, axis=1)
+    own = logits[np.arange(len(labels)), labels][:, None]
+    ranks: NDArray[np.int32] = 1 + (logits > own).sum(axis=1, dtype=np.int32)
+    equal = logits == own
+    if np.count_nonzero(equal) > len(labels):  # ties are rare
+        before = np.arange(logits.shape[1]) < labels[:, None]
+        ranks += (equal & before).sum(axis=1, dtype=np.int32)
     return ranks

@@ -71,8 +71,9 @@ def reject_nan(rows: Rows, name: str, array: NDArray[Any]) -> None:
     Raises:
         NonFiniteError: there is a NaN.
     """
-    where = np.flatnonzero(np.isnan(array).any(axis=tuple(range(1, array.ndim))))
-    if where.size:
+    is_nan = np.isnan(array)
+    if is_nan.any():
+        where = np.flatnonzero(is_nan.any(axis=tuple(range(1, array.ndim))))
         ids = ", ".join(_shown(rows, at) for at in where[:_NAMED])
         more = f" and {where.size - _NAMED} more" if where.size > _NAMED else ""
         msg = f"`{name}` must not hold NaN, got it at id {ids}{more}"

@@ -60,13 +60,10 @@ class ScalarStats(Inferencer):
         size = len(rows["id"])
         if not size:
             return
-        sums = {}
-        for name in self.fetches:
-            values = column(rows, name).astype(np.float64) * _SCALE
-            sums[name] = exact_sum(values.tolist())
-            if not self._weighted:
-                sums[name] = (math.fsum(sums[name]) / size,)
-        self._add(size if self._weighted else 1, sums)
+        values = {x: (column(rows, x).astype(np.float64) * _SCALE).tolist() for x in self.fetches}
+        if not self._weighted:
+            values = {x: [math.fsum(exact_sum(each)) / size] for x, each in values.items()}
+        self._add(size if self._weighted else 1, values)
 
     def state(self) -> State:
         return {"count": self._count, "sums": dict(self._sums)}
@@ -80,10 +77,10 @@ class ScalarStats(Inferencer):
             return None
         return {k: math.fsum(parts) / self._count / _SCALE for k, parts in self._sums.items()}
 
-    def _add(self, count: int, sums: Mapping[str, tuple[float, ...]]) -> None:
+    def _add(self, count: int, values: Mapping[str, Sequence[float]]) -> None:
         self._count += count
-        for name, parts in sums.items():
-            self._sums[name] = exact_sum([*self._sums[name], *parts])
+        for name, each in values.items():
+            self._sums[name] = exact_sum([*self._sums[name], *each])
 
 
 def exact_sum(values: Sequence[float]) -> tuple[float, ...]:
@@ -98,9 +95,10 @@ def exact_sum(values: Sequence[float]) -> tuple[float, ...]:
         >>> exact_sum([1e100, 1.0])
         (1e+100, 1.0)
     """
-    endless = [value for value in values if not math.isfinite(value)]
-    if endless:
-        return (sum(endless),)
+    if not math.isfinite(sum(values)):  # it may also have overflowed
+        endless = [value for value in values if not math.isfinite(value)]
+        if endless:
+            return (sum(endless),)
     rest = list(values)
     parts = []
     while part := math.fsum(rest):

@@ -49,23 +49,26 @@ def select(
         UnknownNameError: there is no such output.
     """
     chosen: dict[str, Any] = {}
-    for name in wanted:
-        for place in (own, inner, _inside(own, name), _position(own, name)):
-            if name in place:
-                chosen[str(name)] = place[name]  # type: ignore[index]
-                break
+    for wish in wanted:
+        name = str(wish)
+        if wish in own:
+            chosen[name] = own[name]
+        elif wish in inner:
+            chosen[name] = inner[name]
+        elif found := _inside(own, name) or _position(own, name):
+            (chosen[name],) = found
         else:
-            raise errors.unknown_name("output", str(name), [*own, *modules])
+            raise errors.unknown_name("output", name, [*own, *modules])
     return chosen
 
 
-def _inside(own: Mapping[str, Any], name: str | int) -> dict[str | int, Any]:
-    head, _, tail = str(name).rpartition(".")
+def _inside(own: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the one entry of a nested output that a name stands for, if there is one."""
+    head, _, tail = name.rpartition(".")
     parts = named(own[head]) if head in own else {}
-    return {name: parts[tail]} if tail in parts else {}
+    return [parts[tail]] if tail in parts else []
 
 
-def _position(own: Mapping[str, Any], name: str | int) -> dict[str | int, Any]:
-    parts = dict(enumerate(own.values()))
-    position = int(name) if str(name).isdecimal() else -1
-    return {name: parts[position]} if position in parts else {}
+def _position(own: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the one output at the position that a name stands for, if there is one."""
+    return list(own.values())[int(name) :][:1] if name.isdecimal() else []

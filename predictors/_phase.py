@@ -1,8 +1,7 @@
 """Whether the code that asks runs for training or for an examination."""
 
-import contextlib
-from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import final
 
 _training = ContextVar("milepost_is_training", default=True)
 _predictions: list[None] = []  # one entry for each prediction that runs now, in any thread
@@ -22,13 +21,14 @@ def is_training() -> bool:
     return not _predictions or _training.get()
 
 
-@contextlib.contextmanager
-def inference_phase() -> Iterator[None]:
-    """Let `is_training` be False in this thread."""
-    token = _training.set(False)
-    _predictions.append(None)
-    try:
-        yield
-    finally:
+@final
+class InferencePhase:
+    """Lets `is_training` be False in this thread, for the body of a `with`."""
+
+    def __enter__(self) -> None:
+        self._token = _training.set(False)
+        _predictions.append(None)
+
+    def __exit__(self, *exc: object) -> None:
         _predictions.pop()
-        _training.reset(token)
+        _training.reset(self._token)

@@ -28,8 +28,8 @@ def to_device(value: Any, device: torch.device, *, channels_last: bool) -> Any:
     gone through; what torch has no tensor for (strings, objects, dates) stays as it is.
     """
     if isinstance(value, Tensor):
-        pinned = value.device != device and value.is_pinned()
-        tensor = value.to(device, non_blocking=pinned, copy=True)
+        moves = value.device != device
+        tensor = value.to(device, non_blocking=value.is_pinned()) if moves else value.clone()
     elif isinstance(value, np.ndarray):
         if value.dtype.kind not in "biufc":
             return value

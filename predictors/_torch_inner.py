@@ -1,7 +1,7 @@
 """The outputs of the inner modules of a PyTorch module."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -57,14 +57,14 @@ def capturing(inners: Mapping[str, Inner]) -> Iterator[Captured]:
         yield captured
 
 
-def inner_outputs(inners: Mapping[str, Inner], captured: Captured) -> dict[str, Any]:
+def inner_outputs(names: Iterable[str], captured: Captured) -> dict[str, Any]:
     """Return the captured outputs by name, without those whose part does not exist.
 
     Raises:
         ValueError: a module did not run, or gave several outputs of which none was chosen.
     """
     outputs: dict[str, Any] = {}
-    for name in inners:
+    for name in names:
         if name not in captured:
             msg = f"inner module {name!r} did not run in this forward pass"
             raise ValueError(msg)

@@ -14,10 +14,12 @@ from milepost.predictors._outputs import named, select
 from milepost.predictors._predictor import Predictor
 from milepost.predictors._torch_copy import copy_module
 from milepost.predictors._torch_device import concrete_device, home_device, to_device
-from milepost.predictors._torch_inner import Inner, capturing, find_inner, inner_outputs
+from milepost.predictors._torch_inner import Captured, Inner, capturing, find_inner, inner_outputs
 from milepost.predictors._torch_scope import inference, no_trace, shareable_buffers
 from milepost.predictors._torch_shards import is_shard, whole
 from milepost.predictors._torch_wrappers import bare_name, unwrap
+
+_NO_HOOKS: contextlib.AbstractContextManager[Captured] = contextlib.nullcontext({})
 
 
 @final
@@ -59,14 +61,14 @@ class TorchPredictor(Predictor):
             yield
 
     def forward(self, batch: Any) -> dict[str, Any]:
-        with inference(self._device.type, self._autocast):
-            inners = self._inners()
-            with capturing(inners) as captured:
-                own = self._run(batch)
+        inners = self._inners()
+        hooks = capturing(inners) if inners else _NO_HOOKS
+        with inference(self._device.type, self._autocast), hooks as captured:
+            own = self._run(batch)
         self._own_outputs = tuple(own)
         chosen = own
         if self._options.outputs is not None:
-            found = inner_outputs({x: inners[x] for x in inners if x not in own}, captured)
+            found = inner_outputs([name for name in inners if name not in own], captured)
             modules = (bare_name(x) for x, _ in self._examined.named_modules() if x)
             chosen = select(own, found, self._options.outputs, modules)
         return {name: _detached(value) for name, value in chosen.items()}
@@ -74,9 +76,13 @@ class TorchPredictor(Predictor):
     def _inners(self) -> dict[str, Inner]:
         """Return the inner modules among the wanted outputs."""
         known = self._own_outputs or ()
-        wanted = (x for x in self._options.outputs or () if isinstance(x, str) and x not in known)
-        found = {name: find_inner(self._examined, name) for name in wanted}
-        return {name: inner for name, inner in found.items() if inner is not None}
+        found = {}
+        for name in self._options.outputs or ():
+            if isinstance(name, str) and name not in known:
+                inner = find_inner(self._examined, name)
+                if inner is not None:
+                    found[name] = inner
+        return found
 
     def _run(self, batch: Any) -> dict[str, Any]:
         """Return the model's own outputs; only what goes to the model is moved to the device."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.amp import is_autocast_available
 
 from milepost import errors
-from milepost.predictors._phase import inference_phase
+from milepost.predictors._phase import InferencePhase
 from milepost.predictors._rng import preserved_rngs
 from milepost.predictors._torch_shards import is_shard
 from milepost.predictors._torch_wrappers import quieten
@@ -22,13 +22,13 @@ _NAMED = 5  # names that a message lists
 def inference(device_type: str, autocast: torch.dtype | None) -> Iterator[None]:
     """Run this thread's operations for inference: no gradients, autocast as asked.
 
-    `no_grad`, not `inference_mode`: a tensor that a module keeps must not break its next backward.
+    Not `inference_mode`: a tensor that a module keeps must not break its next backward.
     """
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(mode=False), inference(device_type, autocast):
             yield
     else:
-        with inference_phase(), torch.no_grad(), _autocast(device_type, autocast):
+        with InferencePhase(), torch.set_grad_enabled(False), _autocast(device_type, autocast):
             yield
 
 

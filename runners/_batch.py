@@ -40,9 +40,6 @@ class Batch:
 
         A field as long as the batch is taken for one of rows.
         """
-        if len(self) <= most:
-            yield self
-            return
         for start in range(0, len(self), most):
             rows = slice(start, start + most)
             fields = {
@@ -85,9 +82,9 @@ def name_fields(
 
 def row_count(value: Any) -> int | None:
     """Return the length of an array's or a list's first axis; None for what has no rows."""
-    if isinstance(value, list | tuple):
-        return len(value)
-    shape: Sequence[int] = getattr(value, "shape", ())
+    shape: Sequence[int] | None = getattr(value, "shape", None)
+    if shape is None:
+        return len(value) if isinstance(value, list | tuple) else None
     return int(shape[0]) if len(shape) else None
 
 

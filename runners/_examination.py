@@ -48,7 +48,8 @@ class Examination:
         make_predictor: gives the model under inference.
         world: the ranks that share the work.
         devices: where replicas of the model run; empty for the model's own device.
-        prefetch: how many batches are loaded ahead; 0 loads on the caller's thread.
+        prefetch: how many batches are loaded ahead, unless they lie in memory; 0 loads on the
+            caller's thread.
         timeout_s: how long to wait for a batch; None waits for ever.
         max_memory_bytes: what the comparison of all pairs may use; None leaves the choice to it.
         shared_ids: whether rows of two roles with the same id are the same item.
@@ -132,26 +133,26 @@ class Examination:
             batches = self._stages.iterate("load", loaded)
             if predictor.is_sharded and self._world.size > 1:
                 batches = in_step(batches, self._world)
-            with closing(map_over(workers, batches)) as results:
+            with closing(map_over(workers, batches)) as results, self._stages.of("update"):
                 for pieces in self._stages.iterate("forward", results):
                     self._deliver(pieces, coverage, bar)
         return coverage.ids()
 
     def _deliver(self, pieces: Iterable[Fetched], coverage: Coverage, bar: Any) -> None:
-        with self._stages.of("update"):
-            for fetched in pieces:
-                if not fetched.batch.is_spare:
-                    deliver(fetched, self._inferencers)
-                    coverage.add(fetched.batch.role, fetched.batch.ids)
-                    bar.update(len(fetched.batch))
+        for fetched in pieces:
+            if not fetched.batch.is_spare:
+                deliver(fetched, self._inferencers)
+                coverage.add(fetched.batch.role, fetched.batch.ids)
+                bar.update(len(fetched.batch))
 
     @contextmanager
     def _load(self, draws: Sequence[Draws], predictor: Predictor) -> Iterator[Iterable[Batch]]:
-        """Read the feed, on a thread if it is to run ahead or to be timed."""
+        """Read the feed, on a thread if that takes time and it is to run ahead or to be timed."""
         batches = self._feed.open(self._world, draws)
+        ready = self._feed.in_memory
         if getattr(predictor.device, "type", None) == "cuda":
-            batches = pinned(batches)
-        if not self._prefetch and self._timeout_s is None:
+            batches, ready = pinned(batches), False
+        if ready or (not self._prefetch and self._timeout_s is None):
             with closing(batches):
                 yield batches
             return

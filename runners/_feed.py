@@ -66,6 +66,11 @@ class Feed:
         """The roles, in the order in which they are read."""
         return tuple(self._sources)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether all batches lie ready in memory."""
+        return all(source.in_memory for source in self._sources.values())
+
     def declared(self) -> dict[str, int | None]:
         """Return how many samples each role declares; None where nothing says it.
 

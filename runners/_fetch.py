@@ -14,7 +14,10 @@ _ALWAYS = ("id", "role")
 
 
 class Fetched(NamedTuple):
-    """A batch and its fetched arrays, by the name under which they were fetched."""
+    """A batch and its fetched arrays, by the name under which they were fetched.
+
+    `"id"` and `"role"` are always among them.
+    """
 
     batch: Batch
     arrays: Mapping[str, Any]
@@ -47,6 +50,7 @@ class Fetches:
                 self._from_model[name] = name
             else:
                 (self._from_batch if place == "batch" else self._from_model)[name] = rest
+        self._roles = _read_only(np.full(len(first), first.role))
         self._layers = {name for name in self._from_batch if predictor.has_inner(name)}
 
     @property
@@ -66,7 +70,10 @@ class Fetches:
             UnknownNameError: a field is not in the batch.
             ValueError: a name is both a field and an output, or an array lacks rows.
         """
-        arrays = {}
+        count = len(batch)
+        if count > len(self._roles):
+            self._roles = _read_only(np.full(count, batch.role))
+        arrays = {"id": batch.ids, "role": self._roles[:count]}
         for name, key in self._from_batch.items():
             if key in _ALWAYS and key not in batch.fields:
                 continue
@@ -78,14 +85,14 @@ class Fetches:
                     f"fetch 'batch.{name}' or 'model.{name}'"
                 )
                 raise ValueError(msg)
-            arrays[name] = _as_rows(name, batch.fields[key], len(batch))
+            arrays[name] = _as_rows(name, batch.fields[key], count)
         for name, key in self._from_model.items():
             if key not in outputs:
                 raise unknown_name("field or output", key, {*batch.fields, *own_outputs})
             value = outputs[key]
-            lone = len(getattr(value, "shape", (1,))) == 0
-            value = np.full(len(batch), to_numpy(value)) if lone else value
-            arrays[name] = _as_rows(name, value, len(batch))
+            if len(getattr(value, "shape", (1,))) == 0:
+                value = np.full(count, to_numpy(value))
+            arrays[name] = _as_rows(name, value, count)
         return Fetched(batch, arrays)
 
 
@@ -93,13 +100,12 @@ def deliver(fetched: Fetched, inferencers: Iterable[Inferencer]) -> None:
     """Hand the rows to each inferencer that looks at their role."""
     batch, native = fetched
     numpy: dict[str, Any] = {}
-    always = {"id": batch.ids, "role": np.full(len(batch), batch.role)}
     for inferencer in inferencers:
         if batch.role not in inferencer.roles:
             continue
-        rows = dict(always)
+        rows = {"id": native["id"], "role": native["role"]}
         for name in inferencer.fetches:
-            if name in always:
+            if name in rows:
                 continue
             if inferencer.arrays == "numpy" and name not in numpy:
                 numpy[name] = _read_only(to_numpy(native[name]))
@@ -114,18 +120,17 @@ def deliver(fetched: Fetched, inferencers: Iterable[Inferencer]) -> None:
 def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return a view that cannot be written to: other inferencers are given the same array."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
 def _as_rows(name: str, value: Any, count: int) -> Any:
     """Return a fetched value as an array of `count` rows."""
     array = value if hasattr(value, "shape") else np.asarray(value)
-    shape = tuple(array.shape)
-    if shape[:1] != (count,):
+    if not len(array.shape) or array.shape[0] != count:
         msg = (
             f"the fetched array {name!r} must have one row for each of the {count} samples of its "
-            f"batch, got shape {shape}"
+            f"batch, got shape {tuple(array.shape)}"
         )
         raise ValueError(msg)
     return array

@@ -1,6 +1,6 @@
 """One forward pass a batch, in smaller pieces where memory does not suffice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import final
 
@@ -26,13 +26,18 @@ class Forward:
         self._most: int | None = None
 
     def __call__(self, batch: Batch) -> list[Fetched]:
-        return [
-            fetched
-            for piece in batch.split(self._most or len(batch))
-            for fetched in self._halving(piece)
-        ]
+        if self._most is not None and len(batch) > self._most:
+            return [fetched for piece in batch.split(self._most) for fetched in self(piece)]
+        try:
+            return [self._run(batch)]
+        except Exception as error:
+            whole = len(batch) == 1 or self._predictor.is_sharded
+            if whole or not _is_out_of_memory(error):
+                raise
+        self._most = (len(batch) + 1) // 2
+        return self(batch)
 
-    def _halving(self, batch: Batch) -> Iterator[Fetched]:
+    def _run(self, batch: Batch) -> Fetched:
         predictor, fetches = self._plan(batch)
         try:
             outputs = predictor.forward(batch.fields)
@@ -42,16 +47,7 @@ class Forward:
             nearest = next((f"; did you mean {hint[0]!r}?" for hint in hints if hint), "")
             msg = f"{error}. The batch has the fields {fields}{nearest}"
             raise UnknownNameError(msg) from error
-        except Exception as error:
-            whole = len(batch) == 1 or predictor.is_sharded
-            if whole or not _is_out_of_memory(error):
-                raise
-        else:
-            yield fetches.pick(batch, outputs, predictor.own_outputs or ())
-            return
-        self._most = (len(batch) + 1) // 2
-        for half in batch.split(self._most):
-            yield from self._halving(half)
+        return fetches.pick(batch, outputs, predictor.own_outputs or ())
 
     def _plan(self, batch: Batch) -> tuple[Predictor, Fetches]:
         """Return the predictor and the fetches of a batch's role, made for its first batch."""

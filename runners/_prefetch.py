@@ -10,14 +10,13 @@ from milepost.errors import StalledError
 
 T = TypeVar("T")
 
-_POLL_S = 0.05
 _JOIN_S = 10.0  # a torch loader looks up every 5 s
 _STALLED_JOIN_S = 1.0
 
 
 @dataclass(frozen=True)
 class _End:
-    """The last thing in the queue: the source is done, or failed with `error`."""
+    """The last of the items: the source is done, or failed with `error`."""
 
     error: BaseException | None
 
@@ -31,7 +30,8 @@ class Prefetch(Generic[T]):
 
     Args:
         source: what to read; it is closed on the thread that read it.
-        depth: how many items may wait; at least 1.
+        depth: how many items may wait, besides the one in the thread's hand; at least 1. The
+            thread goes on when more than half of them are taken.
         timeout_s: how long to wait for one item; None waits for ever.
         interrupt: ends what the thread may wait for, when it is not to go on.
 
@@ -52,8 +52,11 @@ class Prefetch(Generic[T]):
         self._timeout_s = timeout_s
         self._stalled = False
         self._interrupt = interrupt
-        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
-        self._stop = threading.Event()
+        self._depth = depth
+        self._items: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # one entry an item that may wait
+        self._make_room(depth)
+        self._stopped = False
         self._thread = threading.Thread(target=self._fill, name="milepost-prefetch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -61,46 +64,46 @@ class Prefetch(Generic[T]):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        self._stopped = True
+        self._make_room(1)
         self._interrupt()
         self._thread.join(_STALLED_JOIN_S if self._stalled else _JOIN_S)
         if self._thread.is_alive():
             self.abandoned = self._thread.name
 
     def __iter__(self) -> Iterator[T]:
+        taken = 0
         while True:
             try:
-                item = self._queue.get(timeout=self._timeout_s)
+                item = self._items.get(timeout=self._timeout_s)
             except queue.Empty:
                 self._stalled = True
                 msg = f"the source gave nothing for {self._timeout_s:g} s (`timeout_s`)"
                 raise StalledError(msg) from None
-            if not isinstance(item, _End):
-                yield item
-            elif item.error is not None:
-                raise item.error
-            else:
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
                 return
+            taken += 1
+            if taken > self._depth // 2:  # for several at once: to wake the thread is what costs
+                self._make_room(taken)
+                taken = 0
+            yield item
 
     def _fill(self) -> None:
         error: BaseException | None = None
         try:
             for item in self._source:
-                if not self._put(item):
+                self._room.get()
+                if self._stopped:
                     break
+                self._items.put(item)
         except BaseException as raised:  # raised again on the caller's thread
             error = raised
         finally:
             self._source.close()
-        self._put(_End(error))
+        self._items.put(_End(error))
 
-    def _put(self, item: T | _End) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=_POLL_S)
-            except queue.Full:
-                continue
-            return True
-        return False
+    def _make_room(self, count: int) -> None:
+        for _ in range(count):
+            self._room.put(None)

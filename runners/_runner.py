@@ -63,7 +63,8 @@ class InferenceRunner(Callback):
             the source has a length. Another count is an error.
         batch_size: rows a batch; by default a loader's own, or 64.
         num_workers: worker processes that load a torch source; 0 takes a loader's own.
-        prefetch: batches loaded ahead on a thread; 0 loads on the caller's thread.
+        prefetch: batches loaded ahead on a thread, unless they lie in memory; 0 loads on the
+            caller's thread.
         placement: None for the model's own device, and all ranks where there are several;
             `"local"` for this process alone; a sequence of devices for a replica on each.
         weights: `"live"`, `"ema"` (the trainer's averaged model) or `"snapshot"`.

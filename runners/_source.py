@@ -59,6 +59,11 @@ class Source(abc.ABC):
         """Whether only a field `"id"` can tell its rows apart."""
         return False
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether its batches lie ready in memory, so that to load them ahead gains nothing."""
+        return False
+
     def draw(self) -> Any:
         """Return what this rank's sampler drew, for `open` to compare; None if it takes all."""
         return None
@@ -100,6 +105,11 @@ class Columns(Source):
     def size(self) -> int:
         return self._size
 
+    @property
+    def in_memory(self) -> bool:
+        """False where only an index reads the values, as of an array in a file of its own kind."""
+        return all(hasattr(value, "__dlpack__") for value in self._arrays.values())
+
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
         mine = shard(self._size, world)
         return self._read(mine.start, mine.stop)
@@ -121,6 +131,10 @@ class Batches(Source):
     @property
     def size(self) -> int | None:
         return None
+
+    @property
+    def in_memory(self) -> bool:
+        return type(self._batches) in (list, tuple)
 
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
         return self._read(iter(self._batches), world)

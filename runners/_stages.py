@@ -9,56 +9,53 @@ from typing import TypeVar, final
 T = TypeVar("T")
 
 
+_STAGES = ("load", "forward", "update", "compute")
+_NONE = "none"
+
+
 @final
 class Stages:
     """Wall time by stage, on one thread; time in a stage within another counts to the inner."""
 
     def __init__(self) -> None:
         self._started = self._mark = time.perf_counter()
-        self._seconds = {"load": 0.0, "forward": 0.0, "update": 0.0, "compute": 0.0}
-        self._within: list[str] = []
+        self._stage = _NONE
+        self._seconds = dict.fromkeys((*_STAGES, _NONE), 0.0)
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:
         """Count the time of the body to a stage."""
-        self._enter(stage)
+        outer = self._switch(stage)
         try:
             yield
         finally:
-            self._leave()
+            self._switch(outer)
 
     def iterate(self, stage: str, items: Iterable[T]) -> Iterator[T]:
         """Give the items, and count the wait for each to a stage."""
         iterator = iter(items)
         while True:
-            self._enter(stage)
+            outer = self._switch(stage)
             try:
                 item = next(iterator)
             except StopIteration:
                 return
             finally:
-                self._leave()
+                self._switch(outer)
             yield item
 
-    def _enter(self, stage: str) -> None:
-        self._count()
-        self._within.append(stage)
-
-    def _leave(self) -> None:
-        self._count()
-        self._within.pop()
-
-    def _count(self) -> None:
+    def _switch(self, stage: str) -> str:
+        """Go over to a stage; return the one that ends, to which the time until now counts."""
         now = time.perf_counter()
-        if self._within:
-            self._seconds[self._within[-1]] += now - self._mark
-        self._mark = now
+        self._seconds[self._stage] += now - self._mark
+        ended, self._stage, self._mark = self._stage, stage, now
+        return ended
 
     def timings(self, samples: int) -> dict[str, float]:
         """Return seconds by stage and in all, samples a second, and the process's peak memory."""
         total = time.perf_counter() - self._started
         return {
-            **{f"time/{stage}_s": seconds for stage, seconds in self._seconds.items()},
+            **{f"time/{stage}_s": self._seconds[stage] for stage in _STAGES},
             "time/total_s": total,
             "samples_per_s": samples / total,
             **_peak_memory(),

@@ -1,19 +1,19 @@
 """Sources that PyTorch's loaders read: datasets, iterable datasets, data loaders."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, final
 
 import numpy as np
-from torch import Generator
+from torch import Generator, from_numpy
 from torch.utils.data import (
-    BatchSampler,
     DataLoader,
     Dataset,
     DistributedSampler,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    TensorDataset,
+    default_collate,
 )
 
 from milepost.callbacks import World
@@ -27,9 +27,14 @@ from milepost.runners._source import (
     has_items,
     shard,
 )
-
-Plan = list[list[int]]
-"""The batches to read, each as positions in the dataset."""
+from milepost.runners._torch_sampler import (
+    Plan,
+    generators_kept,
+    inner_sampler,
+    is_one_set,
+    join,
+    positions_of,
+)
 
 
 def torch_source(data: Any, loading: Loading) -> Source | None:
@@ -58,6 +63,10 @@ class _Loaded(Source):
         self._loading = loading
         self._workers: Sequence[Any] = ()
 
+    @property
+    def _num_workers(self) -> int:
+        return self._loading.num_workers or self._loader.num_workers
+
     def stop(self) -> None:
         for worker in self._workers:
             worker.terminate()  # at once: one that stalls would be waited for
@@ -65,7 +74,7 @@ class _Loaded(Source):
     def _start(self, **changes: Any) -> Iterator[Any]:
         """Start to read through a loader like the user's that draws from no global generator."""
         loader = self._loader
-        workers = changes.setdefault("num_workers", self._loading.num_workers or loader.num_workers)
+        workers = changes.setdefault("num_workers", self._num_workers)
         if workers:
             changes["multiprocessing_context"] = loader.multiprocessing_context
             changes["prefetch_factor"] = loader.prefetch_factor
@@ -126,7 +135,7 @@ class Samples(_Loaded):
 
     def __init__(self, loader: DataLoader[Any], loading: Loading) -> None:
         super().__init__(loader, loading)
-        self._sampler: Any = _inner_sampler(loader)
+        self._sampler: Any = inner_sampler(loader)
         if getattr(self._sampler, "replacement", False):
             msg = (
                 f"`data` must give each sample once, got a {type(self._sampler).__name__} that "
@@ -141,6 +150,13 @@ class Samples(_Loaded):
     @property
     def _dataset_size(self) -> int:
         return len(self._loader.dataset)  # type: ignore[arg-type]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether a batch is an index into tensors, and nothing of the user's comes between."""
+        loader = self._loader
+        plain = type(loader.dataset) is TensorDataset and loader.collate_fn is default_collate
+        return plain and not self._num_workers
 
     @property
     def _takes_all(self) -> bool:
@@ -161,23 +177,25 @@ class Samples(_Loaded):
     def draw(self) -> Plan | None:
         if self._takes_all:
             return None
-        with _generators_kept(self._loader, self._sampler):
+        with generators_kept(self._loader, self._sampler):
             drawn: list[Any] = list(self._sampler)
         if self._own_batches:
-            return [_positions(batch) for batch in drawn]
-        return [sorted(_positions(drawn))]
+            return [positions_of(batch) for batch in drawn]
+        return [sorted(positions_of(drawn))]
 
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
         plan = self._plan(world, draws)
+        if self.in_memory:
+            return _read_tensors(self._loader.dataset, plan)
         return self._read(self._start(batch_sampler=plan), plan)
 
     def _plan(self, world: World, draws: Sequence[Plan | None]) -> Plan:
         own, one_set = draws[world.rank], True
         if own is not None:
-            one_set = _is_one_set([_join(plan or []) for plan in draws], world.rank)
+            one_set = is_one_set([join(plan or []) for plan in draws], world.rank)
             if self._own_batches:
                 return (draws[0] or [])[world.rank :: world.size] if one_set else own
-        positions = range(self._dataset_size) if own is None else _join(own)
+        positions = range(self._dataset_size) if own is None else join(own)
         mine = list(positions[shard(len(positions), world)] if one_set else positions)
         size = self._loading.rows_a_batch(self._loader.batch_size)
         return [mine[start : start + size] for start in range(0, len(mine), size)]
@@ -227,7 +245,7 @@ class Stream(_Loaded):
         else:
             changes["batch_size"] = self._loading.rows_a_batch(self._loader.batch_size)
         if not isinstance(self._loader.dataset, IterableDataset):
-            with _generators_kept(self._loader, self._loader.sampler):
+            with generators_kept(self._loader, self._loader.sampler):
                 changes["sampler"] = list(self._loader.sampler)
         return self._read(self._start(**changes), world)
 
@@ -236,57 +254,9 @@ class Stream(_Loaded):
             yield RawBatch(raw, mine=self._sharded or number % world.size == world.rank)
 
 
-def _inner_sampler(loader: DataLoader[Any]) -> Any:
-    """Return what draws the positions, seen through wrappers of batch samplers."""
-    sampler: Any = loader.batch_sampler
-    while hasattr(sampler, "batch_sampler"):  # Accelerate's shards of a batch sampler
-        sampler = sampler.batch_sampler
-    if type(sampler) is BatchSampler:
-        return sampler.sampler
-    return sampler
-
-
-@contextmanager
-def _generators_kept(*owners: Any) -> Iterator[None]:
-    """Give back the generators of a loader and its samplers, which the training may share."""
-    found = [getattr(owner, "generator", None) for owner in owners]
-    states = [(each, each.get_state()) for each in found if isinstance(each, Generator)]
-    try:
-        yield
-    finally:
-        for generator, state in states:
-            generator.set_state(state)
-
-
-def _positions(drawn: Sequence[Any]) -> list[int]:
-    """Return what a sampler drew as positions.
-
-    Raises:
-        TypeError: it draws something else.
-    """
-    try:
-        return [position.__index__() for position in drawn]
-    except AttributeError as error:
-        msg = f"`data` must have a sampler that draws positions, got {list(drawn)[:3]!r}"
-        raise TypeError(msg) from error
-
-
-def _join(plan: Plan) -> list[int]:
-    return [position for batch in plan for position in batch]
-
-
-def _is_one_set(draws: Sequence[list[int]], rank: int) -> bool:
-    """Tell whether all ranks drew the same positions, to be sharded, or each its own share."""
-    sets = [set(drawn) for drawn in draws]
-    if len(sets[rank]) < len(draws[rank]):
-        msg = (
-            f"`data` must give each sample once, got a sampler that drew {len(draws[rank])} "
-            f"positions, {len(sets[rank])} of them distinct; pass the dataset itself"
-        )
-        raise ValueError(msg)
-    if all(other == sets[0] for other in sets):
-        return True
-    if len(set().union(*sets)) == sum(map(len, sets)):
-        return False
-    msg = "`data` must be one set: the samplers of the ranks drew sets that differ and overlap"
-    raise ValueError(msg)
+def _read_tensors(dataset: Any, plan: Plan) -> RawBatches:
+    """Give what a loader gives, without putting each batch together from its samples."""
+    for batch in plan:
+        positions = np.array(batch)
+        index = from_numpy(positions)
+        yield RawBatch([tensor[index] for tensor in dataset.tensors], positions)

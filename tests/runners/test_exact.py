@@ -1,6 +1,7 @@
 """One evaluation is exact, whatever the batch size, workers, devices or order."""
 
 import itertools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,6 +53,38 @@ EXACT = {"validation/error": 0.2}
 def test_batches_of_4_4_2_with_0_0_2_wrong_give_a_fifth(prefetch: int, replicas: int) -> None:
     for source in (BATCHES, Unsized(), iter(BATCHES)):
         assert error_of(source, prefetch=prefetch, placement=["cpu"] * replicas) == EXACT
+
+
+class Indexed:
+    """Rows that are read by an index; it notes the threads that read."""
+
+    shape, dtype = (10,), np.float32
+
+    def __init__(self) -> None:
+        self.threads: set[str] = set()
+
+    def __getitem__(self, rows: slice) -> Any:
+        self.threads.add(threading.current_thread().name)
+        return wrong.numpy()[rows]
+
+
+class InMemory(Indexed):
+    def __dlpack__(self) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("source", "prefetch", "thread"),
+    [
+        (Indexed(), 2, "milepost-prefetch"),
+        (Indexed(), 0, "MainThread"),
+        (InMemory(), 2, "MainThread"),
+    ],
+)
+def test_only_what_does_not_lie_in_memory_is_loaded_ahead(
+    source: Indexed, prefetch: int, thread: str
+) -> None:
+    assert error_of({"input": source}, prefetch=prefetch, batch_size=4) == EXACT
+    assert source.threads == {thread}
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 64])

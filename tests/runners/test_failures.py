@@ -111,7 +111,7 @@ def test_an_error_of_the_model_surfaces_as_it_is(placement: Any) -> None:
         msg = "no such layer"
         raise KeyError(msg)
 
-    error = run_to_its_error([ones] * 4, forward=broken, placement=placement)
+    error = run_to_its_error(Items(), batch_size=2, forward=broken, placement=placement)
     assert type(error) is KeyError
 
 

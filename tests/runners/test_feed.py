@@ -12,6 +12,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
@@ -403,3 +404,39 @@ def test_the_ranks_must_read_the_same_of_a_stream() -> None:
     with pytest.raises(CoverageError, match=r"^the ranks did not read the same from the source"):
         feeds[0].check({"query": N}, readings)
     feeds[0].check({"query": N}, [readings[0], readings[0]])
+
+
+class Doubled(TensorDataset):
+    def __getitem__(self, index: int) -> Any:
+        return tuple(2 * tensor[index] for tensor in self.tensors)
+
+
+@pytest.mark.parametrize("batch_sampler", [None, [[9, 8, 7], [0]]])
+def test_tensors_in_memory_are_read_as_a_loader_reads_them(batch_sampler: Any) -> None:
+    tensors = values, values.reshape(N, 1).half(), values > 4
+    own = DataLoader(TensorDataset(*tensors), batch_sampler=batch_sampler)
+    for loader in (own, DataLoader(Doubled(*tensors), batch_sampler=batch_sampler)):
+        feed = Feed(loader, fields=("a", "b", "c"), size=None, loading=Loading())
+        read = [list(batch.fields.values()) for batch in feed.open(Rank(0, 1), [feed.draw()])]
+        for batch, expected in zip(read, loader, strict=True):
+            torch.testing.assert_close(batch, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ([{"x": np.ones(3)}], True),
+        (((np.ones(3),),), True),
+        ({"x": np.ones(3), "y": torch.ones(3)}, True),
+        ({"query": [np.ones(3)], "gallery": {"x": [1, 2]}}, True),
+        ({"query": [np.ones(3)], "gallery": iter([np.ones(3)])}, False),
+        (dataset, True),
+        (DataLoader(dataset, shuffle=True), True),
+        (DataLoader(dataset, num_workers=1), False),
+        (DataLoader(dataset, collate_fn=list), False),
+        (Doubled(values), False),
+        (Subset(dataset, [1]), False),
+    ],
+)
+def test_batches_arrays_and_datasets_of_tensors_lie_in_memory(data: Any, expected: bool) -> None:
+    assert Feed(data, fields=None, size=None, loading=Loading()).in_memory is expected

@@ -47,21 +47,23 @@ def test_leaving_early_closes_the_source_and_ends_the_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_no_more_than_the_depth_is_read_ahead() -> None:
-    read = []
-    full = threading.Event()
+@pytest.mark.parametrize("depth", [1, 2, 3, 10])
+def test_the_depth_bounds_what_is_read_ahead(depth: int) -> None:
+    read: list[int] = []
+    ahead = threading.Semaphore(0)
 
     def counting() -> Generator[int, None, None]:
-        for number in range(10):
+        for number in range(40):
             read.append(number)
-            if number == 3:  # one taken, two waiting, one in the thread's hand
-                full.set()
+            ahead.release()
             yield number
 
-    with Prefetch(counting(), depth=2) as items:
-        next(iter(items))
-        assert full.wait(5)
-        assert len(read) <= 4
+    least = depth - depth // 2  # besides the one in the thread's hand
+    with Prefetch(counting(), depth=depth) as items:
+        for taken, _ in zip(range(1, 20), items, strict=False):
+            while len(read) < taken + least + 1:
+                assert ahead.acquire(timeout=5)
+            assert len(read) <= taken + depth + 1
 
 
 def test_a_source_that_stalls_is_an_error_and_its_thread_is_named_as_abandoned() -> None:
