@@ -107,8 +107,11 @@ class Columns(Source):
 
     @property
     def in_memory(self) -> bool:
-        """False where only an index reads the values, as of an array in a file of its own kind."""
-        return all(hasattr(value, "__dlpack__") for value in self._arrays.values())
+        """False where only an index reads the values: those of an array in a file."""
+        return all(
+            hasattr(value, "__dlpack__") and not isinstance(value, np.memmap)
+            for value in self._arrays.values()
+        )
 
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
         mine = shard(self._size, world)

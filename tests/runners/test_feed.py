@@ -1,5 +1,6 @@
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -420,6 +421,12 @@ def test_tensors_in_memory_are_read_as_a_loader_reads_them(batch_sampler: Any) -
         read = [list(batch.fields.values()) for batch in feed.open(Rank(0, 1), [feed.draw()])]
         for batch, expected in zip(read, loader, strict=True):
             torch.testing.assert_close(batch, expected, rtol=0, atol=0)
+
+
+def test_an_array_in_a_file_does_not_lie_in_memory(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(3))
+    columns = {"x": np.load(tmp_path / "x.npy", mmap_mode="r")}
+    assert not Feed(columns, fields=None, size=None, loading=Loading()).in_memory
 
 
 @pytest.mark.parametrize(
