@@ -109,7 +109,8 @@ class QueryPasses:
         self._rows, self._codes, self._relevance = rows, codes, relevance
         self._metrics, self._options = metrics, options
         self._most_relevant = relevance.totals()[codes]
-        self._depths = self._list_depths(gallery_size)
+        self._gallery_size = gallery_size
+        self._depths = self._list_depths()
         self._blocks = self._plan()
         self._own = np.full(len(codes), -1)  # the label code of a query's own copy
         self._unranked = np.zeros(0, np.int64)
@@ -159,12 +160,12 @@ class QueryPasses:
             judged = np.concatenate([judged, np.flatnonzero(self._most_relevant == 0)])
         return Finding(queries, values, judged)
 
-    def _list_depths(self, gallery_size: int) -> Ints:
+    def _list_depths(self) -> Ints:
         at_least = max([1, *(metric.k or 1 for metric in self._metrics)])
         depths = np.full(len(self._codes), at_least)
         if any(metric.needs_r for metric in self._metrics):
             depths = np.maximum(depths, self._most_relevant)
-        return depths.clip(max=gallery_size)
+        return depths.clip(max=self._gallery_size)
 
     def _plan(self) -> list[Ints]:
         """Return the queries of each pass: of similar depth, with room for their lists."""
@@ -207,6 +208,7 @@ class QueryPasses:
             distance=self._options.distance,
             exclude=exclude,
             allowed=relevant if only_relevant else None,
+            scored=only_relevant or len(part.ids) < self._gallery_size,
             max_memory_bytes=self._block_bytes,
         )
         return Neighbors(*map(backend_of(*found).numpy, found))

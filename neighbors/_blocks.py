@@ -75,12 +75,16 @@ def spans(total: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, total))
 
 
+def chunks(rows: Array) -> Iterator[slice]:
+    """Yield slices of rows whose float64 copies stay in the cache."""
+    return spans(len(rows), max(1, _CHUNK // rows.shape[1]))
+
+
 def prepared_rows(rows: Array, distance: Distance, backend: Backend) -> Array:
     """Return what `prepare` does, a chunk that fits the cache at a time."""
     if distance != "cosine" or not len(rows):
         return rows
-    chunks = spans(len(rows), max(1, _CHUNK // rows.shape[1]))
-    return backend.concat([prepare(rows[chunk], distance, backend) for chunk in chunks], axis=0)
+    return backend.concat([prepare(rows[s], distance, backend) for s in chunks(rows)], axis=0)
 
 
 def gallery_blocks(

@@ -141,7 +141,7 @@ def score_lists(
     scores, doubt = _rounded(sums, reach, q.shape[1], distance, backend)
     if bool(doubt.any()):
         i, j = backend.positions(doubt)
-        scores[i, j] = tree_scores(queries[i], gallery[positions[i, j]], distance, backend)
+        scores[i, j] = pair_scores_of(queries, gallery, i, positions[i, j], distance, backend)
     return scores
 
 
@@ -225,11 +225,25 @@ def _settle(
             return score_block(unique_q, unique_g, distance, backend)[where_q][:, where_g]
     if doubtful:
         i, j = backend.positions(doubt)
-        step = max(1, _CHUNK // queries.shape[1])
-        for start in range(0, doubtful, step):
-            ij = i[start : start + step], j[start : start + step]
-            scores[ij] = tree_scores(queries[ij[0]], gallery[ij[1]], distance, backend)
+        scores[i, j] = pair_scores_of(queries, gallery, i, j, distance, backend)
     return scores
+
+
+def pair_scores_of(
+    queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
+) -> Array:
+    """Return the scores of pairs of prepared rows, given by their positions int64 (P,)."""
+    step = max(1, _CHUNK // queries.shape[1])
+    parts = [
+        tree_scores(
+            backend.take(queries, i[start : start + step]),
+            backend.take(gallery, j[start : start + step]),
+            distance,
+            backend,
+        )
+        for start in range(0, len(i), step)
+    ]
+    return backend.concat(parts, axis=0) if parts else queries[:0, 0]
 
 
 def tree_scores(q: Array, g: Array, distance: Distance, backend: Backend) -> Array:

@@ -59,6 +59,7 @@ def search(
     distance: Distance = "cosine",
     exclude: Array | None = None,
     allowed: Callable[[slice, slice], Array] | None = None,
+    scored: bool = True,
     max_memory_bytes: int | None = None,
 ) -> Neighbors:
     """Return the k nearest gallery rows of each query, exactly.
@@ -75,6 +76,8 @@ def search(
         distance: `"cosine"`, `"dot"` or `"l2"` (minus the squared Euclidean distance).
         exclude: int (Q,), the gallery position that a query leaves out (its own copy), or -1.
         allowed: says for a slice of queries and a slice of the gallery which pairs count, bool.
+        scored: False: scores may be off by the error of a float32 product, where only the order is
+            asked for; it stays exact. Quicker for long lists.
         max_memory_bytes: the budget; None: a quarter of what is available.
 
     Example:
@@ -100,7 +103,13 @@ def search(
     left = np.arange(len(queries) if k else 0)
     if k and allowed is None:
         left = filtered_search(
-            queries, gallery, best, distance=distance, exclude=exclude, budget=budget
+            queries,
+            gallery,
+            best,
+            distance=distance,
+            exclude=exclude,
+            budget=budget,
+            scored=scored,
         )
     shape = block_shape(queries, gallery, k, budget, backend)
     for block in spans(len(left), shape.queries):
