@@ -69,6 +69,9 @@ class Backend(Protocol):
     def take(self, x: Array, positions: Array) -> Array:
         """Return the rows of `x` at positions of any shape."""
 
+    def products(self, queries: Array, gallery: Array) -> Array:
+        """Return the products of all pairs of rows, computed in float32 or more, float32 (Q, G)."""
+
     def best_products(self, queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
         """Return the `k` largest products of each query, and where in the gallery they are.
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.neighbors import _numpy
-from milepost.neighbors._blocks import spans
 from milepost.neighbors._rank_keys import NOTHING, Neighbors, decode, rank_keys
 
 Array = npt.NDArray[Any]
@@ -21,7 +20,7 @@ Array = npt.NDArray[Any]
 _SHORTEST = 16  # lists; faiss keeps shorter ones at less cost
 _SMALLEST = 32  # a gallery has at least so many times k rows
 _QUERIES = 1024  # in a tile
-_MARGIN = 2.5  # standard deviations of a sample's count
+_MARGIN = 2.0  # standard deviations of a sample's count
 _CROWDED = 3  # times as many products as expected: many are equal, or the sample is not fair
 
 
@@ -45,7 +44,8 @@ def best_products(queries: Array, gallery: Array, k: int) -> Neighbors:
     """
     if k < _SHORTEST or len(gallery) < _SMALLEST * k:
         return _kept_by_faiss(queries, gallery, k)
-    parts = [_by_threshold(queries[rows], gallery, k) for rows in spans(len(queries), _QUERIES)]
+    blocks = np.array_split(queries, math.ceil(len(queries) / _QUERIES))
+    parts = [_by_threshold(block, gallery, k) for block in blocks]
     return Neighbors(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
@@ -73,7 +73,7 @@ def _reaching(queries: Array, gallery: Array, k: int) -> _Reaching | None:
     least = np.empty(0, np.float32)
     rows, keys = [], []
     for start in range(0, len(gallery), width):
-        products = queries @ gallery[start : start + width].T
+        products = _numpy.products(queries, gallery[start : start + width])
         if not start:
             least = np.partition(products, -rank, axis=1)[:, -rank, None]
         (flat,) = np.nonzero((products >= least).reshape(-1))

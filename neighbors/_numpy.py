@@ -89,6 +89,14 @@ def take(x: Array, positions: Array) -> Array:
     return x.take(positions, axis=0)  # much quicker than by index
 
 
+def products(queries: Array, gallery: Array) -> Array:
+    torch = torch_in_place_of_openblas()
+    if torch is None:
+        return queries @ gallery.T
+    found: Array = torch.numpy(torch.products(torch.rows32(queries), torch.rows32(gallery)))
+    return found
+
+
 def best_products(queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
     torch = torch_in_place_of_openblas()
     if torch is not None:

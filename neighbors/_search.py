@@ -8,11 +8,25 @@ from collections.abc import Callable
 import numpy as np
 
 from milepost.neighbors._backend import Array, Backend, backend_of
-from milepost.neighbors._blocks import Block, block_shape, gallery_blocks, memory_budget, spans
+from milepost.neighbors._blocks import (
+    Tile,
+    block_shape,
+    gallery_blocks,
+    memory_budget,
+    spans,
+    tiles,
+)
 from milepost.neighbors._filter import filtered_search
 from milepost.neighbors._rank_keys import NOTHING, decode, merged, rank_keys
 from milepost.neighbors._rank_keys import Neighbors as Neighbors
-from milepost.neighbors._score import Distance, as_pair_of_rows, check_distance
+from milepost.neighbors._score import (
+    Distance,
+    as_pair_of_rows,
+    check_distance,
+    pair_scores_of,
+    score_block,
+)
+from milepost.neighbors._sure import decisions
 
 _DECODED = 1 << 18  # keys decoded at once
 
@@ -118,10 +132,10 @@ def search(
         for scored in gallery_blocks(own, gallery, distance, shape.gallery, backend):
             positions = backend.array(np.arange(scored.start, scored.stop)[None, :], like=queries)
             found = rank_keys(scored.scores, positions, backend)
+            columns = slice(scored.start, scored.stop)
             if allowed is not None:
-                columns = slice(scored.start, scored.stop)
                 found[~backend.array(allowed(block, columns), like=found)] = NOTHING
-            _put(found, scored, exclude[rows], NOTHING, backend)
+            _put(found, columns, exclude[rows], NOTHING, backend)
             best[rows] = merged(best[rows], found, k, backend)
     for block in spans(len(queries), _DECODED // max(1, k) + 1):
         result.indices[block], result.scores[block] = decode(best[block], backend)
@@ -159,18 +173,35 @@ def count_before(
     check_distance(distance)
     queries, gallery, backend = as_pair_of_rows(queries, gallery)
     exclude = _as_positions(exclude, queries, backend)
-    scores = backend.array(scores, like=queries)[:, None]
-    positions = _as_positions(positions, queries, backend)[:, None]
+    scores = backend.array(scores, like=queries)
+    positions = _as_positions(positions, queries, backend)
     counts = backend.array(np.zeros(len(queries), np.int64), like=queries)
-    shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
-    for rows in spans(len(queries), shape.queries):
-        for block in gallery_blocks(queries[rows], gallery, distance, shape.gallery, backend):
-            columns = backend.array(np.arange(block.start, block.stop), like=queries)[None, :]
-            tied = (block.scores == scores[rows]) & (columns < positions[rows])
-            before = (block.scores > scores[rows]) | tied
-            _put(before, block, exclude[rows], False, backend)
-            counts[rows] += before.sum(axis=1)
+    budget = memory_budget(max_memory_bytes, gallery)
+    for tile in tiles(queries, gallery, distance, budget, backend):
+        place = scores[tile.rows], positions[tile.rows] - tile.columns.start
+        before = _before(tile, *place, distance, backend)
+        _put(before, tile.columns, exclude[tile.rows], False, backend)
+        counts[tile.rows] += before.sum(axis=1)
     return counts
+
+
+def _before(
+    tile: Tile, scores: Array, positions: Array, distance: Distance, backend: Backend
+) -> Array:
+    """Return which gallery rows of a tile rank before each query's place, bool (q, g)."""
+    decided = decisions(
+        tile.queries, tile.gallery, backend.float64(scores)[:, None], 0.0, distance, backend
+    )
+    if decided is None:
+        found = score_block(tile.queries, tile.gallery, distance, backend)
+        columns = backend.array(np.arange(len(tile.gallery)), like=positions)[None, :]
+        tied = (found == scores[:, None]) & (columns < positions[:, None])
+        return tied | (found > scores[:, None])
+    i, j = backend.positions(decided.doubt)
+    found = pair_scores_of(tile.queries, tile.gallery, i, j, distance, backend)
+    tied = (found == scores[i]) & (j < positions[i])
+    decided.sure[i, j] = tied | (found > scores[i])
+    return decided.sure
 
 
 def _as_positions(positions: Array | None, queries: Array, backend: Backend) -> Array:
@@ -179,7 +210,7 @@ def _as_positions(positions: Array | None, queries: Array, backend: Backend) -> 
     return backend.int64(backend.array(backend_of(positions).numpy(positions), like=queries))
 
 
-def _put(values: Array, block: Block, exclude: Array, value: int, backend: Backend) -> None:
-    """Set a block's values to `value` at the position that each query leaves out."""
-    (rows,) = backend.positions((exclude >= block.start) & (exclude < block.stop))
-    values[rows, exclude[rows] - block.start] = value
+def _put(values: Array, columns: slice, exclude: Array, value: int, backend: Backend) -> None:
+    """Set values of some gallery rows to `value` at the position that each query leaves out."""
+    (rows,) = backend.positions((exclude >= columns.start) & (exclude < columns.stop))
+    values[rows, exclude[rows] - columns.start] = value

@@ -85,6 +85,13 @@ def take(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     return x[positions]
 
 
+def products(queries: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    if _rounds_factors():  # to TF32 or bfloat16, beyond the error that is allowed for
+        queries, gallery = queries.double(), gallery.double()
+    with torch.autocast(queries.device.type, enabled=False):
+        return (queries @ gallery.T).float()
+
+
 def best_products(
     queries: torch.Tensor, gallery: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,16 +108,13 @@ def tiled_products(
     values = queries.new_empty((len(queries), 0))
     best = values, values.long()
     height = max(1, tile_pairs(queries) * 4 // len(queries))
-    if _rounds_factors():  # to TF32 or bfloat16, beyond the error that the filter allows for
-        queries, gallery = queries.double(), gallery.double()
-    with torch.autocast(queries.device.type, enabled=False):
-        for start in range(0, len(gallery), height):
-            tile = (queries @ gallery[start : start + height].T).float()
-            found = tile.topk(min(k, tile.shape[1]), dim=1)
-            values = torch.cat([best[0], found.values], dim=1)
-            places = torch.cat([best[1], found.indices + start], dim=1)
-            chosen = values.topk(min(k, values.shape[1]), dim=1)
-            best = chosen.values, places.gather(1, chosen.indices)
+    for start in range(0, len(gallery), height):
+        tile = products(queries, gallery[start : start + height])
+        found = tile.topk(min(k, tile.shape[1]), dim=1)
+        values = torch.cat([best[0], found.values], dim=1)
+        places = torch.cat([best[1], found.indices + start], dim=1)
+        chosen = values.topk(min(k, values.shape[1]), dim=1)
+        best = chosen.values, places.gather(1, chosen.indices)
     return best
 
 
