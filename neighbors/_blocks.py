@@ -96,6 +96,15 @@ def prepared_rows(rows: Array, distance: Distance, backend: Backend) -> Array:
     return backend.concat([prepare(rows[s], distance, backend) for s in chunks(rows)], axis=0)
 
 
+def prepared_pair(
+    queries: Array, gallery: Array, distance: Distance, budget: int, backend: Backend
+) -> tuple[Array, Array] | None:
+    """Return both sides prepared, or nothing where the budget has no room for that."""
+    if 16 * (len(queries) + len(gallery)) * queries.shape[1] > budget:
+        return None
+    return prepared_rows(queries, distance, backend), prepared_rows(gallery, distance, backend)
+
+
 def gallery_blocks(
     queries: Array,
     gallery: Array,
@@ -134,10 +143,8 @@ def tiles(
     They are prepared once where there is room for that in the budget.
     """
     shape = block_shape(queries, gallery, 0, budget, backend)
-    numbers = (len(queries) + len(gallery)) * queries.shape[1]
-    ready = 16 * numbers <= budget
-    if ready:
-        queries, gallery = (prepared_rows(x, distance, backend) for x in (queries, gallery))
+    ready = prepared_pair(queries, gallery, distance, budget, backend)
+    queries, gallery = ready or (queries, gallery)
     for rows in spans(len(queries), shape.queries):
         own = queries[rows] if ready else prepare(queries[rows], distance, backend)
         for columns in spans(len(gallery), shape.gallery):
