@@ -177,7 +177,7 @@ class QueryPasses:
         while len(queries):
             cost = np.arange(1, len(queries) + 1) * self._depths[queries] * entry_bytes
             size = max(1, int(np.searchsorted(cost, room, side="right")))
-            blocks.append(queries[:size])
+            blocks.append(np.sort(queries[:size]))
             queries = queries[size:]
         return blocks
 

@@ -7,6 +7,7 @@ operations in the same order, so that a kernel's result is the same to the bit i
 
 import importlib
 import sys
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy.typing as npt
@@ -78,6 +79,9 @@ class Backend(Protocol):
         Float32 in and computed with, each rounded as float32 at least: (Q, k) descending, and
         int64 (Q, k).
         """
+
+    def best_products_within(self, rows: Array, k: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield blocks of rows with what `best_products` returns, the gallery being all rows."""
 
     def running_max(self, x: Array) -> Array:
         """Return for each position of a row the largest number up to there."""

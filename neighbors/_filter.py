@@ -11,12 +11,14 @@ Where only the order is asked for, candidates whose products are farther apart t
 are in order as they are; only the others are scored.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
 from milepost.neighbors._backend import Array, Backend, backend_of
+from milepost.neighbors._best_products import number_collected
 from milepost.neighbors._blocks import prepared_rows, spans
 from milepost.neighbors._product_form import ProductForm, QueryForm
 from milepost.neighbors._rank_keys import NOTHING, merged, rank_keys
@@ -31,9 +33,17 @@ _BLOCK = 1024  # queries; the first block finds how many candidates it takes
 _CHUNK = 1 << 17  # numbers gathered at once: 1 MiB of float64
 _FIXED_BYTES = 32 << 20  # the product's own blocks
 _ENTRY_BYTES = 48
+_COLLECTED_BYTES = 10
 _FEWEST = 64  # queries for which it pays to prepare the gallery
 _FAST = 1 << 17  # numbers in a block of queries; with fewer, faiss leaves its fast path
 _MOST_DIMENSION = 1 << 16
+
+
+class _Lists(NamedTuple):
+    """The positions of some queries, with what `best_products` finds for them, if that is known."""
+
+    queries: Ints
+    best: tuple[Array, Array] | None
 
 
 class _Found(NamedTuple):
@@ -79,11 +89,37 @@ class Filter:
         self, gallery: Array, start: int, distance: Distance, backend: Backend, *, scored: bool
     ) -> None:
         self._start, self._distance, self._backend = start, distance, backend
+        self._gallery = gallery
         self._rows = prepared_rows(gallery, distance, backend)  # what scores are made of
         self._form = ProductForm(self._rows, distance, backend)
         self._scored = scored
 
-    def nearest(self, queries: Array, exclude: Array, k: int, width: int) -> _Found:
+    def lists(self, queries: Array, left: Ints, width: int, room: int) -> Iterator[_Lists]:
+        """Yield blocks of queries with their largest products, if these come from the gallery's own.
+
+        Args:
+            queries: float32 (Q, d).
+            left: the positions of those that are searched.
+            width: candidates a query, at most G.
+            room: bytes for candidates.
+        """
+        total = len(self._rows)
+        is_within = queries is self._gallery and len(left) == total and self._distance != "l2"
+        if is_within and total * number_collected(width, total) * _COLLECTED_BYTES <= room:
+            for block, *best in self._backend.best_products_within(self._form.rows, width):
+                yield _Lists(self._backend.numpy(self._form.order[block]), tuple(best))
+        else:
+            for block in _blocks(left, queries.shape[1]):
+                yield _Lists(block, None)
+
+    def nearest(
+        self,
+        queries: Array,
+        exclude: Array,
+        k: int,
+        width: int,
+        best: tuple[Array, Array] | None = None,
+    ) -> _Found:
         """Return the keys of the k best of `width` candidates, and whether they are proven.
 
         Args:
@@ -91,15 +127,23 @@ class Filter:
             exclude: int64 (Q,), the position that a query leaves out; others are no position.
             k: below `width`, or `width` is all there are.
             width: candidates a query, at most G.
+            best: what `best_products` finds, if that is known.
         """
-        found = self._candidates(queries, exclude, k, width)
+        found = self._candidates(queries, exclude, k, width, best)
         result = None if self._scored else self._in_order(found, k)
         return result or self._by_score(found, k)
 
-    def _candidates(self, queries: Array, exclude: Array, k: int, width: int) -> _Candidates:
+    def _candidates(
+        self,
+        queries: Array,
+        exclude: Array,
+        k: int,
+        width: int,
+        best: tuple[Array, Array] | None,
+    ) -> _Candidates:
         prepared = prepare(queries, self._distance, self._backend)
         form = self._form.of_queries(prepared)
-        products, places = self._backend.best_products(form.rows, self._form.rows, width)
+        products, places = best or self._backend.best_products(form.rows, self._form.rows, width)
         positions = self._form.order[places]
         own = positions + self._start == exclude[:, None]
         last = min(k + int(bool(own.any())), width) - 1
@@ -178,15 +222,18 @@ def filtered_search(
     """
     backend, k = backend_of(queries), best.shape[1]
     settled = np.ones(len(queries), np.bool_)
-    size = _piece_size(queries, gallery, k, budget)
+    room = _room(queries, k, budget)
+    size = _piece_size(queries, gallery, k, room)
     for piece in spans(len(gallery) if size else 0, max(1, size)):
         alone = size >= len(gallery)
-        rows = Filter(gallery[piece], piece.start, distance, backend, scored=scored or not alone)
+        part = gallery if alone else gallery[piece]
+        rows = Filter(part, piece.start, distance, backend, scored=scored or not alone)
+        left_over = room - _row_bytes(gallery) * len(part)
         (left,) = np.nonzero(settled)
-        for width in _widths(k, len(gallery[piece])):
+        for width in _widths(k, len(part)):
             if len(left) < _FEWEST:
                 break
-            left = _settle(rows, left, queries, exclude, best, width, backend)
+            left = _settle(rows, left, queries, exclude, best, width, left_over, backend)
         settled[left] = False
     return np.flatnonzero(~settled) if size else np.arange(len(queries))
 
@@ -198,24 +245,25 @@ def _settle(
     exclude: Array,
     best: Array,
     width: int,
+    room: int,
     backend: Backend,
 ) -> Ints:
     """Merge what is proven with lists of `width` into `best`; return the other positions.
 
     A width that settles less than half of the first queries is given up.
     """
-    unproven = []
-    blocks = _blocks(left, queries.shape[1])
-    for number, block in enumerate(blocks):
+    unproven = np.zeros(len(queries), np.bool_)
+    unproven[left] = True
+    for number, (block, listed) in enumerate(gallery.lists(queries, left, width, room)):
         rows = backend.array(block, like=best)
-        found = gallery.nearest(queries[rows], exclude[rows], best.shape[1], width)
+        found = gallery.nearest(queries[rows], exclude[rows], best.shape[1], width, listed)
         proven = backend.numpy(found.proven)
         done = rows[found.proven]
         best[done] = merged(best[done], found.keys[found.proven], best.shape[1], backend)
-        unproven.append(block[~proven])
+        unproven[block[proven]] = False
         if number == 0 and 2 * proven.sum() < len(block):
-            return np.concatenate(unproven + blocks[1:])
-    return np.concatenate(unproven)
+            break
+    return np.flatnonzero(unproven)
 
 
 def _blocks(left: Ints, dimension: int) -> list[Ints]:
@@ -238,11 +286,18 @@ def _widths(k: int, size: int) -> list[int]:
     return widths
 
 
-def _piece_size(queries: Array, gallery: Array, k: int, budget: int) -> int:
-    """Return how many gallery rows to filter at once; 0: it does not pay."""
-    dimension = queries.shape[1]
-    lists = 4 * _WIDER * k * min(2 * _block_size(dimension), len(queries)) * _ENTRY_BYTES
-    size = min(len(gallery), (budget - _FIXED_BYTES - lists) // (8 * (dimension + 2)))
-    pays = size >= _MOST * k and dimension <= _MOST_DIMENSION
-    return size if pays and len(queries) >= _FEWEST else 0
+def _room(queries: Array, k: int, budget: int) -> int:
+    """Return the bytes that are left beside the lists of a block of queries."""
+    block = min(2 * _block_size(queries.shape[1]), len(queries))
+    return budget - _FIXED_BYTES - 4 * _WIDER * k * block * _ENTRY_BYTES
 
+
+def _row_bytes(gallery: Array) -> int:
+    return 8 * (int(gallery.shape[1]) + 2)
+
+
+def _piece_size(queries: Array, gallery: Array, k: int, room: int) -> int:
+    """Return how many gallery rows to filter at once; 0: it does not pay."""
+    size = min(len(gallery), room // _row_bytes(gallery))
+    pays = size >= _MOST * k and gallery.shape[1] <= _MOST_DIMENSION
+    return size if pays and len(queries) >= _FEWEST else 0

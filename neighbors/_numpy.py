@@ -1,5 +1,6 @@
 """The backend of NumPy arrays; `Backend` says what each function does."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -98,15 +99,17 @@ def products(queries: Array, gallery: Array) -> Array:
 
 
 def best_products(queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
-    torch = torch_in_place_of_openblas()
-    if torch is not None:
-        tensors = (torch.rows32(x) for x in (queries, gallery))
-        found = torch.tiled_products(*tensors, k)
-        return torch.numpy(found[0]), torch.numpy(found[1])
-    from milepost.neighbors._best_products import best_products  # which builds on this backend
+    from milepost.neighbors import _best_products as products  # which builds on this backend
 
-    found = best_products(queries, gallery, k)
+    found = products.best_products(queries, gallery, k)
     return found.scores, found.indices
+
+
+def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, Array, Array]]:
+    from milepost.neighbors import _best_products as products
+
+    for block, found in products.best_products_within(rows, k):
+        yield block, found.scores, found.indices
 
 
 def running_max(x: Array) -> Array:

@@ -1,5 +1,6 @@
 """The backend of torch tensors; `Backend` says what each function does."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ import psutil
 import torch
 
 from milepost.neighbors import _numpy
+from milepost.neighbors._blocks import spans
+
+_BLOCK = 1024  # queries
 
 
 def tile_pairs(like: torch.Tensor) -> int:
@@ -99,6 +103,17 @@ def best_products(
         found = _numpy.best_products(queries.numpy(), gallery.numpy(), k)
         return torch.from_numpy(found[0]), torch.from_numpy(found[1])
     return tiled_products(queries, gallery, k)
+
+
+def best_products_within(
+    rows: torch.Tensor, k: int
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    if rows.device.type == "cpu":
+        for block, *found in _numpy.best_products_within(rows.numpy(), k):
+            yield block, *map(torch.from_numpy, found)
+    else:
+        for block in spans(len(rows), _BLOCK):
+            yield block, *tiled_products(rows[block], rows, k)
 
 
 def tiled_products(

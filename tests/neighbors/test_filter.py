@@ -29,8 +29,8 @@ class Spy:
         self.tries: list[tuple[int, int, int]] = []
         original = Filter.nearest
 
-        def nearest(filter: Filter, queries: Any, exclude: Any, k: int, width: int) -> Any:
-            found = original(filter, queries, exclude, k, width)
+        def nearest(filter: Filter, queries: Any, exclude: Any, k: int, width: int, *best: Any) -> Any:
+            found = original(filter, queries, exclude, k, width, *best)
             self.tries.append((width, len(queries), int(found.proven.sum())))
             return found
 
