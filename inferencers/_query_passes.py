@@ -25,6 +25,7 @@ from milepost.neighbors import (
     search,
 )
 
+_RANKED = 1 << 18  # neighbours ranked at once: their temporary arrays stay in the cache
 _LISTED_COST = 32  # of scoring a listed pair, as a multiple of that of a pair in a block
 
 
@@ -249,8 +250,13 @@ class QueryPasses:
         """Find the values of queries from their lists."""
         own_relevant = self._relevance.of_neighbors(self._codes[queries], self._own[queries, None])
         relevant = self._most_relevant[queries] - own_relevant[:, 0]
-        some = relevant > 0
-        queries, relevant, neighbors = queries[some], relevant[some], self._lists.codes[some]
+        (some,) = np.nonzero(relevant)
+        self.has_relevant[queries[some]] = True
+        step = max(1, _RANKED // max(1, self._lists.codes.shape[1]))
+        for at in (some[start : start + step] for start in range(0, len(some), step)):
+            self._rank_some(queries[at], relevant[at], self._lists.codes[at])
+
+    def _rank_some(self, queries: Ints, relevant: Ints, neighbors: Ints) -> None:
         codes = self._codes[queries]
         ranking = Ranking(
             self._relevance.of_neighbors(codes, neighbors),
@@ -258,8 +264,7 @@ class QueryPasses:
             neighbors,
             lambda labels: self._relevance.of_neighbors(codes, labels[:, None])[:, 0],
         )
-        self.has_relevant[queries] = True
-        for column, metric in enumerate(self._metrics if len(queries) else ()):
+        for column, metric in enumerate(self._metrics):
             self.values[queries, column] = metric.values(ranking)
             if metric.name == "mrr":
                 unranked = queries[~ranking.relevance.any(axis=1)]

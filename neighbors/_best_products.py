@@ -24,7 +24,7 @@ _SHORTEST = 16  # lists; faiss keeps shorter ones at less cost
 _SMALLEST = 16  # a gallery has at least so many times k rows
 _EDGE = 1024  # of a tile, at most
 _EDGES = 8  # in a gallery, at least
-_MARGIN = 2.0  # standard deviations of a sample's count
+_MARGIN = 2.5  # standard deviations of a sample's count
 _CROWDED = 3  # times as many products as expected: many are equal, or the sample is not fair
 
 

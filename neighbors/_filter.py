@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 _WIDER = 4  # times as many candidates in the next try
 _MOST = 16  # a list has at most this part of the gallery; more candidates do not pay
-_MOST_DOUBT = 1 / 8  # of candidates; with more of them scoring whole lists is quicker
+_MOST_DOUBT = 1 / 3  # of candidates; with more of them scoring whole lists is quicker
 _BLOCK = 1024  # queries; the first block finds how many candidates it takes
 _CHUNK = 1 << 17  # numbers gathered at once: 1 MiB of float64
 _FIXED_BYTES = 32 << 20  # the product's own blocks

@@ -93,7 +93,8 @@ def take(x: Array, positions: Array) -> Array:
 def products(queries: Array, gallery: Array) -> Array:
     torch = torch_in_place_of_openblas()
     if torch is None:
-        return queries @ gallery.T
+        with np.errstate(over="ignore", invalid="ignore"):
+            return queries @ gallery.T
     found: Array = torch.numpy(torch.products(torch.rows32(queries), torch.rows32(gallery)))
     return found
 

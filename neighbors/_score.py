@@ -141,7 +141,19 @@ def score_lists(
     scores, doubt = _rounded(sums, reach, q.shape[1], distance, backend)
     if bool(doubt.any()):
         i, j = backend.positions(doubt)
-        scores[i, j] = pair_scores_of(queries, gallery, i, positions[i, j], distance, backend)
+        scores[i, j] = _tree_scores_of(queries, gallery, i, positions[i, j], distance, backend)
+    return scores
+
+
+def pair_scores_of(
+    queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
+) -> Array:
+    """Return the scores of pairs of prepared rows, given by their positions int64 (P,)."""
+    scores = queries[:1, 0].repeat(len(i))
+    step = max(1, _CHUNK // (4 * queries.shape[1]))
+    for s in (slice(start, start + step) for start in range(0, len(i), step)):
+        some = backend.take(queries, i[s])
+        scores[s] = score_lists(some, gallery, j[s, None], distance, backend)[:, 0]
     return scores
 
 
@@ -225,25 +237,18 @@ def _settle(
             return score_block(unique_q, unique_g, distance, backend)[where_q][:, where_g]
     if doubtful:
         i, j = backend.positions(doubt)
-        scores[i, j] = pair_scores_of(queries, gallery, i, j, distance, backend)
+        scores[i, j] = _tree_scores_of(queries, gallery, i, j, distance, backend)
     return scores
 
 
-def pair_scores_of(
+def _tree_scores_of(
     queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
 ) -> Array:
-    """Return the scores of pairs of prepared rows, given by their positions int64 (P,)."""
+    """Return what `tree_scores` does for pairs given by their positions, of which there are some."""
     step = max(1, _CHUNK // queries.shape[1])
-    parts = [
-        tree_scores(
-            backend.take(queries, i[start : start + step]),
-            backend.take(gallery, j[start : start + step]),
-            distance,
-            backend,
-        )
-        for start in range(0, len(i), step)
-    ]
-    return backend.concat(parts, axis=0) if parts else queries[:0, 0]
+    some = (slice(start, start + step) for start in range(0, len(i), step))
+    parts = [tree_scores(queries[i[s]], gallery[j[s]], distance, backend) for s in some]
+    return backend.concat(parts, axis=0)
 
 
 def tree_scores(q: Array, g: Array, distance: Distance, backend: Backend) -> Array:
