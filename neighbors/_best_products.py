@@ -22,8 +22,9 @@ Array = npt.NDArray[Any]
 
 _SHORTEST = 16  # lists; faiss keeps shorter ones at less cost
 _SMALLEST = 16  # a gallery has at least so many times k rows
-_EDGE = 1024  # of a tile, at most
+_EDGE = 768  # of a tile, at most
 _EDGES = 8  # in a gallery, at least
+_LARGEST_SAMPLE = 4096
 _MARGIN = 2.5  # standard deviations of a sample's count
 _CROWDED = 3  # times as many products as expected: many are equal, or the sample is not fair
 
@@ -32,7 +33,7 @@ def best_products(queries: Array, gallery: Array, k: int) -> Neighbors:
     """Return the `k` largest products of each query, descending, and where in the gallery they are.
 
     Quick where the first rows of the gallery are a fair sample of it; right in any case.
-    Memory: 5 bytes for each of 1024 x 4096 products, and about 60 bytes a product collected.
+    Memory: 5 bytes for each of 768 x 4096 products, and about 60 bytes a product collected.
 
     Args:
         queries: float32 (Q, d).
@@ -45,7 +46,7 @@ def best_products(queries: Array, gallery: Array, k: int) -> Neighbors:
     parts = []
     for block in np.array_split(queries, math.ceil(len(queries) / _EDGE)):
         found = None
-        for columns in spans(len(gallery), _sample_size(len(gallery))):
+        for columns in _blocks(len(gallery)):
             products = _numpy.products(block, gallery[columns])
             found = found or _Collected(products, k, len(gallery))
             found.add(products, columns.start)
@@ -56,20 +57,27 @@ def best_products(queries: Array, gallery: Array, k: int) -> Neighbors:
 def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, Neighbors]]:
     """Yield blocks of rows with what `best_products` returns for them, the gallery being all rows.
 
-    Memory: 3 bytes for each of G products collected for each row, too.
+    Memory: 10 bytes a product collected, of all rows, too.
     """
-    total = len(rows)
-    sample = rows[: _sample_size(total)]
-    blocks = list(spans(total, min(_EDGE, -(-total // _EDGES))))
-    found = [_Collected(_numpy.products(rows[block], sample), k, total) for block in blocks]
+    blocks = _blocks(len(rows))
+    found: list[_Collected] = []
     for number, block in enumerate(blocks):
-        for other, columns in enumerate(blocks[number:], number):
-            products = _numpy.products(rows[block], rows[columns])
-            found[number].add(products, columns.start)
+        for other in range(number, len(blocks)):
+            products = _numpy.products(rows[blocks[other]], rows[block])
+            if number == 0:
+                found.append(_Collected(products, k, len(rows)))
+            found[other].add(products, block.start)
             if other > number:
-                found[other].add(products, block.start, transposed=True)
+                found[number].add(products, blocks[other].start, transposed=True)
         yield block, _best(found[number], rows[block], rows, k)
         found[number].clear()
+
+
+def _blocks(total: int) -> list[slice]:
+    """Return the sample, and the other rows in blocks."""
+    sample = _sample_size(total)
+    edge = min(_EDGE, math.ceil(total / _EDGES))
+    return [slice(0, sample), *(slice(s.start + sample, s.stop + sample) for s in spans(total - sample, edge))]
 
 
 def number_collected(k: int, total: int) -> int:
@@ -138,7 +146,7 @@ def _best(found: _Collected | None, queries: Array, gallery: Array, k: int) -> N
 
 
 def _sample_size(total: int) -> int:
-    return min(total, 1 << (total.bit_length() // 2 + 3), 4 * _EDGE)
+    return min(total, 1 << (total.bit_length() // 2 + 3), _LARGEST_SAMPLE)
 
 
 def _sample_rank(k: int, total: int) -> int:
