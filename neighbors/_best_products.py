@@ -77,7 +77,10 @@ def _blocks(total: int) -> list[slice]:
     """Return the sample, and the other rows in blocks."""
     sample = _sample_size(total)
     edge = min(_EDGE, math.ceil(total / _EDGES))
-    return [slice(0, sample), *(slice(s.start + sample, s.stop + sample) for s in spans(total - sample, edge))]
+    return [
+        slice(0, sample),
+        *(slice(s.start + sample, s.stop + sample) for s in spans(total - sample, edge)),
+    ]
 
 
 def number_collected(k: int, total: int) -> int:

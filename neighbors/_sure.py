@@ -70,4 +70,3 @@ def _squares(rows: Array, backend: Backend) -> Array:
     rows = backend.float64(rows)
     rows *= rows
     return tree_sum(rows)
-
