@@ -124,7 +124,7 @@ class _Collected:
         self._keys.clear()
 
     def keys(self) -> tuple[Array, Array] | None:
-        """Return the keys (Q, W) and how many there are of each query; None if they are too many."""
+        """Return keys (Q, W) and the number of them for each query, or nothing if too many."""
         if self._room < 0:
             return None
         rows = np.concatenate(self._rows)

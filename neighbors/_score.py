@@ -61,7 +61,9 @@ def as_rows(x: Array, name: str, backend: Backend) -> Array:
 def as_pair_of_rows(queries: Array, gallery: Array) -> tuple[Array, Array, Backend]:
     """Return queries and gallery as finite float32 rows of one dimension, and their backend."""
     backend = backend_of(queries, gallery)
-    queries, gallery = as_rows(queries, "queries", backend), as_rows(gallery, "gallery", backend)
+    is_same = queries is gallery  # which a search makes use of
+    queries = as_rows(queries, "queries", backend)
+    gallery = queries if is_same else as_rows(gallery, "gallery", backend)
     if queries.shape[1] != gallery.shape[1]:
         msg = (
             "`queries` and `gallery` must have one dimension, "
@@ -244,7 +246,7 @@ def _settle(
 def _tree_scores_of(
     queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
 ) -> Array:
-    """Return what `tree_scores` does for pairs given by their positions, of which there are some."""
+    """Return what `tree_scores` does for pairs, some, given by their positions."""
     step = max(1, _CHUNK // queries.shape[1])
     some = (slice(start, start + step) for start in range(0, len(i), step))
     parts = [tree_scores(queries[i[s]], gallery[j[s]], distance, backend) for s in some]

@@ -16,7 +16,7 @@ from milepost.neighbors._blocks import (
     spans,
     tiles,
 )
-from milepost.neighbors._filter import filtered_search
+from milepost.neighbors._filtered_search import filtered_search
 from milepost.neighbors._rank_keys import NOTHING, decode, merged, rank_keys
 from milepost.neighbors._rank_keys import Neighbors as Neighbors
 from milepost.neighbors._score import (
@@ -126,19 +126,18 @@ def search(
             scored=scored,
         )
     shape = block_shape(queries, gallery, k, budget, backend)
-    for block in spans(len(left), shape.queries):
-        rows = backend.array(left[block], like=queries)
-        own = queries[rows]
-        for scored in gallery_blocks(own, gallery, distance, shape.gallery, backend):
-            positions = backend.array(np.arange(scored.start, scored.stop)[None, :], like=queries)
-            found = rank_keys(scored.scores, positions, backend)
-            columns = slice(scored.start, scored.stop)
+    for some in spans(len(left), shape.queries):
+        rows = backend.array(left[some], like=queries)
+        for block in gallery_blocks(queries[rows], gallery, distance, shape.gallery, backend):
+            positions = backend.array(np.arange(block.start, block.stop)[None, :], like=queries)
+            found = rank_keys(block.scores, positions, backend)
+            columns = slice(block.start, block.stop)
             if allowed is not None:
-                found[~backend.array(allowed(block, columns), like=found)] = NOTHING
+                found[~backend.array(allowed(some, columns), like=found)] = NOTHING
             _put(found, columns, exclude[rows], NOTHING, backend)
             best[rows] = merged(best[rows], found, k, backend)
-    for block in spans(len(queries), _DECODED // max(1, k) + 1):
-        result.indices[block], result.scores[block] = decode(best[block], backend)
+    for some in spans(len(queries), _DECODED // max(1, k) + 1):
+        result.indices[some], result.scores[some] = decode(best[some], backend)
     return result
 
 

@@ -109,11 +109,12 @@ def best_products_within(
     rows: torch.Tensor, k: int
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     if rows.device.type == "cpu":
-        for block, *found in _numpy.best_products_within(rows.numpy(), k):
-            yield block, *map(torch.from_numpy, found)
+        for block, values, places in _numpy.best_products_within(rows.numpy(), k):
+            yield block, torch.from_numpy(values), torch.from_numpy(places)
     else:
         for block in spans(len(rows), _BLOCK):
-            yield block, *tiled_products(rows[block], rows, k)
+            found = tiled_products(rows[block], rows, k)
+            yield block, found[0], found[1]
 
 
 def tiled_products(
