@@ -21,7 +21,7 @@ from milepost.neighbors._rank_keys import NOTHING, Neighbors, decode, rank_keys
 Array = npt.NDArray[Any]
 
 _SHORTEST = 16  # lists; faiss keeps shorter ones at less cost
-_SMALLEST = 16  # a gallery has at least so many times k rows
+_SMALLEST = 4  # a gallery has at least so many times k rows
 _EDGE = 768  # of a tile, at most
 _EDGES = 8  # in a gallery, at least
 _LARGEST_SAMPLE = 4096

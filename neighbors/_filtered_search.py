@@ -19,7 +19,8 @@ from milepost.neighbors._score import Distance
 Ints = npt.NDArray[np.int64]
 
 _WIDER = 4  # times as many candidates in the next try
-_MOST = 16  # a list has at most this part of the gallery; more candidates do not pay
+_MOST = 4  # a list has at most this part of the gallery
+_MOST_WIDER = 16  # a longer list in a next try has at most this part; longer ones do not pay
 _BLOCK = 1024  # queries; the first block finds how many candidates it takes
 _FIXED_BYTES = 32 << 20  # the product's own blocks
 _ENTRY_BYTES = 48
@@ -131,7 +132,7 @@ def _block_size(dimension: int) -> int:
 def _widths(k: int, size: int) -> list[int]:
     """Return how many candidates to try, in turn, in a piece of `size` rows."""
     widths = [min(size, k + 4 + k // 16)]
-    while widths[-1] * _WIDER * _MOST <= size:
+    while widths[-1] * _WIDER * _MOST_WIDER <= size:
         widths.append(widths[-1] * _WIDER)
     return widths
 
