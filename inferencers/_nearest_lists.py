@@ -20,14 +20,14 @@ class NearestLists:
 
     Attributes:
         scores: float32 (Q, K), minus infinity where there is no neighbour.
-        ids: (Q, K), of any value where there is no neighbour.
         codes: int64 (Q, K), label codes, -1 where there is no neighbour.
     """
 
     def __init__(self, queries: int, depth: int) -> None:
         self._depth = depth
         self.scores = np.zeros((queries, 0), np.float32)
-        self.ids: npt.NDArray[Any] = np.zeros((queries, 0), np.int64)
+        none = np.zeros((queries, 0), np.int64)
+        self._ids: tuple[npt.NDArray[Any], npt.NDArray[np.int64] | None] = none, None
         self.codes = np.zeros((queries, 0), np.int64)
 
     def offer(self, found: Neighbors, ids: npt.NDArray[Any], codes: npt.NDArray[np.int64]) -> None:
@@ -38,16 +38,21 @@ class NearestLists:
             ids: shape (G,), ascending, of the part's rows.
             codes: int64 (G,), label codes of the part's rows.
         """
-        new: tuple[npt.NDArray[Any], ...] = (
-            found.scores,
-            ids[found.indices],
-            np.where(found.indices < 0, -1, codes[found.indices]),
-        )
+        new_codes = np.append(codes, -1)[found.indices]
         if not self.codes.shape[1]:
-            self.scores, self.ids, self.codes = new
+            self.scores, self.codes = found.scores, new_codes
+            self._ids = ids, found.indices
             return
+        new: tuple[npt.NDArray[Any], ...] = found.scores, ids[found.indices], new_codes
         old: tuple[npt.NDArray[Any], ...] = (self.scores, self.ids, self.codes)
         joined = [np.concatenate(pair, axis=1) for pair in zip(old, new, strict=True)]
         scores, all_ids, all_codes = joined
         order = np.lexsort((all_ids, -scores, all_codes < 0), axis=-1)[:, : self._depth]
-        self.scores, self.ids, self.codes = (np.take_along_axis(x, order, axis=1) for x in joined)
+        joined = [np.take_along_axis(x, order, axis=1) for x in joined]
+        self.scores, self._ids, self.codes = joined[0], (joined[1], None), joined[2]
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """(Q, K), of any value where there is no neighbour; gathered when they are asked for."""
+        ids, positions = self._ids
+        return ids if positions is None else ids[positions]

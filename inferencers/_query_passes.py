@@ -25,6 +25,7 @@ from milepost.neighbors import (
     search,
 )
 
+_RANKED = 1 << 18  # neighbours ranked at once: their temporary arrays stay in the cache
 _LISTED_COST = 32  # of scoring a listed pair, as a multiple of that of a pair in a block
 
 
@@ -109,7 +110,8 @@ class QueryPasses:
         self._rows, self._codes, self._relevance = rows, codes, relevance
         self._metrics, self._options = metrics, options
         self._most_relevant = relevance.totals()[codes]
-        self._depths = self._list_depths(gallery_size)
+        self._gallery_size = gallery_size
+        self._depths = self._list_depths()
         self._blocks = self._plan()
         self._own = np.full(len(codes), -1)  # the label code of a query's own copy
         self._unranked = np.zeros(0, np.int64)
@@ -159,12 +161,12 @@ class QueryPasses:
             judged = np.concatenate([judged, np.flatnonzero(self._most_relevant == 0)])
         return Finding(queries, values, judged)
 
-    def _list_depths(self, gallery_size: int) -> Ints:
+    def _list_depths(self) -> Ints:
         at_least = max([1, *(metric.k or 1 for metric in self._metrics)])
         depths = np.full(len(self._codes), at_least)
         if any(metric.needs_r for metric in self._metrics):
             depths = np.maximum(depths, self._most_relevant)
-        return depths.clip(max=gallery_size)
+        return depths.clip(max=self._gallery_size)
 
     def _plan(self) -> list[Ints]:
         """Return the queries of each pass: of similar depth, with room for their lists."""
@@ -176,7 +178,7 @@ class QueryPasses:
         while len(queries):
             cost = np.arange(1, len(queries) + 1) * self._depths[queries] * entry_bytes
             size = max(1, int(np.searchsorted(cost, room, side="right")))
-            blocks.append(queries[:size])
+            blocks.append(np.sort(queries[:size]))
             queries = queries[size:]
         return blocks
 
@@ -207,6 +209,7 @@ class QueryPasses:
             distance=self._options.distance,
             exclude=exclude,
             allowed=relevant if only_relevant else None,
+            scored=only_relevant or len(part.ids) < self._gallery_size,
             max_memory_bytes=self._block_bytes,
         )
         return Neighbors(*map(backend_of(*found).numpy, found))
@@ -247,8 +250,13 @@ class QueryPasses:
         """Find the values of queries from their lists."""
         own_relevant = self._relevance.of_neighbors(self._codes[queries], self._own[queries, None])
         relevant = self._most_relevant[queries] - own_relevant[:, 0]
-        some = relevant > 0
-        queries, relevant, neighbors = queries[some], relevant[some], self._lists.codes[some]
+        (some,) = np.nonzero(relevant)
+        self.has_relevant[queries[some]] = True
+        step = max(1, _RANKED // max(1, self._lists.codes.shape[1]))
+        for at in (some[start : start + step] for start in range(0, len(some), step)):
+            self._rank_some(queries[at], relevant[at], self._lists.codes[at])
+
+    def _rank_some(self, queries: Ints, relevant: Ints, neighbors: Ints) -> None:
         codes = self._codes[queries]
         ranking = Ranking(
             self._relevance.of_neighbors(codes, neighbors),
@@ -256,8 +264,7 @@ class QueryPasses:
             neighbors,
             lambda labels: self._relevance.of_neighbors(codes, labels[:, None])[:, 0],
         )
-        self.has_relevant[queries] = True
-        for column, metric in enumerate(self._metrics if len(queries) else ()):
+        for column, metric in enumerate(self._metrics):
             self.values[queries, column] = metric.values(ranking)
             if metric.name == "mrr":
                 unranked = queries[~ranking.relevance.any(axis=1)]

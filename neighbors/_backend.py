@@ -7,6 +7,7 @@ operations in the same order, so that a kernel's result is the same to the bit i
 
 import importlib
 import sys
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy.typing as npt
@@ -69,12 +70,18 @@ class Backend(Protocol):
     def take(self, x: Array, positions: Array) -> Array:
         """Return the rows of `x` at positions of any shape."""
 
+    def products(self, queries: Array, gallery: Array) -> Array:
+        """Return the products of all pairs of rows, computed in float32 or more, float32 (Q, G)."""
+
     def best_products(self, queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
         """Return the `k` largest products of each query, and where in the gallery they are.
 
         Float32 in and computed with, each rounded as float32 at least: (Q, k) descending, and
         int64 (Q, k).
         """
+
+    def best_products_within(self, rows: Array, k: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield blocks of rows with what `best_products` returns, the gallery being all rows."""
 
     def running_max(self, x: Array) -> Array:
         """Return for each position of a row the largest number up to there."""

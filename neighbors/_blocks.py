@@ -29,6 +29,15 @@ class Block(NamedTuple):
     scores: Array
 
 
+class Tile(NamedTuple):
+    """Some queries and some gallery rows, prepared, and which of all they are."""
+
+    rows: slice
+    columns: slice
+    queries: Array
+    gallery: Array
+
+
 def memory_budget(max_memory_bytes: int | None, like: Array) -> int:
     """Return the budget, by default a quarter of what is available where `like` lives."""
     return max_memory_bytes or backend_of(like).available_bytes(like) // 4
@@ -54,8 +63,8 @@ def block_shape(
     budget = memory_budget(max_memory_bytes, gallery)
     tile = backend.tile_pairs(gallery)
     height = max(1, min(len(queries), math.isqrt(tile) // 2))
-    tiles = _TILES if depth else 1
-    width = max(1, min(len(gallery), max(tiles * tile // height, 2 * depth)))
+    number = _TILES if depth else 1
+    width = max(1, min(len(gallery), max(number * tile // height, 2 * depth)))
 
     def fits() -> bool:
         rows = (width + height) * queries.shape[1] * _NUMBER_BYTES
@@ -75,12 +84,25 @@ def spans(total: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, total))
 
 
+def chunks(rows: Array) -> Iterator[slice]:
+    """Yield slices of rows whose float64 copies stay in the cache."""
+    return spans(len(rows), max(1, _CHUNK // rows.shape[1]))
+
+
 def prepared_rows(rows: Array, distance: Distance, backend: Backend) -> Array:
     """Return what `prepare` does, a chunk that fits the cache at a time."""
     if distance != "cosine" or not len(rows):
         return rows
-    chunks = spans(len(rows), max(1, _CHUNK // rows.shape[1]))
-    return backend.concat([prepare(rows[chunk], distance, backend) for chunk in chunks], axis=0)
+    return backend.concat([prepare(rows[s], distance, backend) for s in chunks(rows)], axis=0)
+
+
+def prepared_pair(
+    queries: Array, gallery: Array, distance: Distance, budget: int, backend: Backend
+) -> tuple[Array, Array] | None:
+    """Return both sides prepared, or nothing where the budget has no room for that."""
+    if 16 * (len(queries) + len(gallery)) * queries.shape[1] > budget:
+        return None
+    return prepared_rows(queries, distance, backend), prepared_rows(gallery, distance, backend)
 
 
 def gallery_blocks(
@@ -108,6 +130,23 @@ def gallery_blocks(
     for columns in spans(len(gallery), width):
         if columns.stop > first:
             block = gallery[columns] if prepared else prepare(gallery[columns], distance, backend)
-            tiles = spans(len(block), max(1, backend.tile_pairs(gallery) // len(queries)))
-            scores = [score_block(own, block[tile], distance, backend) for tile in tiles]
+            parts = spans(len(block), max(1, backend.tile_pairs(gallery) // len(queries)))
+            scores = [score_block(own, block[part], distance, backend) for part in parts]
             yield Block(columns.start, columns.stop, backend.concat(scores, axis=1))
+
+
+def tiles(
+    queries: Array, gallery: Array, distance: Distance, budget: int, backend: Backend
+) -> Iterator[Tile]:
+    """Yield all pairs of queries and gallery rows, a tile that fits the cache at a time.
+
+    They are prepared once where there is room for that in the budget.
+    """
+    shape = block_shape(queries, gallery, 0, budget, backend)
+    ready = prepared_pair(queries, gallery, distance, budget, backend)
+    queries, gallery = ready or (queries, gallery)
+    for rows in spans(len(queries), shape.queries):
+        own = queries[rows] if ready else prepare(queries[rows], distance, backend)
+        for columns in spans(len(gallery), shape.gallery):
+            others = gallery[columns] if ready else prepare(gallery[columns], distance, backend)
+            yield Tile(rows, columns, own, others)

@@ -1,5 +1,6 @@
 """The backend of NumPy arrays; `Backend` says what each function does."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -89,16 +90,27 @@ def take(x: Array, positions: Array) -> Array:
     return x.take(positions, axis=0)  # much quicker than by index
 
 
-def best_products(queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
+def products(queries: Array, gallery: Array) -> Array:
     torch = torch_in_place_of_openblas()
-    if torch is not None:
-        tensors = (torch.rows32(x) for x in (queries, gallery))
-        found = torch.tiled_products(*tensors, k)
-        return torch.numpy(found[0]), torch.numpy(found[1])
-    import faiss  # only where it is used
+    if torch is None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return queries @ gallery.T
+    found: Array = torch.numpy(torch.products(torch.rows32(queries), torch.rows32(gallery)))
+    return found
 
-    values, indices = faiss.knn(queries, gallery, k, metric=faiss.METRIC_INNER_PRODUCT)
-    return values, indices
+
+def best_products(queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
+    from milepost.neighbors import _best_products as products  # which builds on this backend
+
+    found = products.best_products(queries, gallery, k)
+    return found.scores, found.indices
+
+
+def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, Array, Array]]:
+    from milepost.neighbors import _best_products as products
+
+    for block, found in products.best_products_within(rows, k):
+        yield block, found.scores, found.indices
 
 
 def running_max(x: Array) -> Array:

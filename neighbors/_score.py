@@ -61,7 +61,9 @@ def as_rows(x: Array, name: str, backend: Backend) -> Array:
 def as_pair_of_rows(queries: Array, gallery: Array) -> tuple[Array, Array, Backend]:
     """Return queries and gallery as finite float32 rows of one dimension, and their backend."""
     backend = backend_of(queries, gallery)
-    queries, gallery = as_rows(queries, "queries", backend), as_rows(gallery, "gallery", backend)
+    is_same = queries is gallery  # which a search makes use of
+    queries = as_rows(queries, "queries", backend)
+    gallery = queries if is_same else as_rows(gallery, "gallery", backend)
     if queries.shape[1] != gallery.shape[1]:
         msg = (
             "`queries` and `gallery` must have one dimension, "
@@ -141,7 +143,19 @@ def score_lists(
     scores, doubt = _rounded(sums, reach, q.shape[1], distance, backend)
     if bool(doubt.any()):
         i, j = backend.positions(doubt)
-        scores[i, j] = tree_scores(queries[i], gallery[positions[i, j]], distance, backend)
+        scores[i, j] = _tree_scores_of(queries, gallery, i, positions[i, j], distance, backend)
+    return scores
+
+
+def pair_scores_of(
+    queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
+) -> Array:
+    """Return the scores of pairs of prepared rows, given by their positions int64 (P,)."""
+    scores = queries[:1, 0].repeat(len(i))
+    step = max(1, _CHUNK // (4 * queries.shape[1]))
+    for s in (slice(start, start + step) for start in range(0, len(i), step)):
+        some = backend.take(queries, i[s])
+        scores[s] = score_lists(some, gallery, j[s, None], distance, backend)[:, 0]
     return scores
 
 
@@ -225,11 +239,18 @@ def _settle(
             return score_block(unique_q, unique_g, distance, backend)[where_q][:, where_g]
     if doubtful:
         i, j = backend.positions(doubt)
-        step = max(1, _CHUNK // queries.shape[1])
-        for start in range(0, doubtful, step):
-            ij = i[start : start + step], j[start : start + step]
-            scores[ij] = tree_scores(queries[ij[0]], gallery[ij[1]], distance, backend)
+        scores[i, j] = _tree_scores_of(queries, gallery, i, j, distance, backend)
     return scores
+
+
+def _tree_scores_of(
+    queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
+) -> Array:
+    """Return what `tree_scores` does for pairs, some, given by their positions."""
+    step = max(1, _CHUNK // queries.shape[1])
+    some = (slice(start, start + step) for start in range(0, len(i), step))
+    parts = [tree_scores(queries[i[s]], gallery[j[s]], distance, backend) for s in some]
+    return backend.concat(parts, axis=0)
 
 
 def tree_scores(q: Array, g: Array, distance: Distance, backend: Backend) -> Array:

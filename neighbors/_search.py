@@ -8,11 +8,25 @@ from collections.abc import Callable
 import numpy as np
 
 from milepost.neighbors._backend import Array, Backend, backend_of
-from milepost.neighbors._blocks import Block, block_shape, gallery_blocks, memory_budget, spans
-from milepost.neighbors._filter import filtered_search
+from milepost.neighbors._blocks import (
+    Tile,
+    block_shape,
+    gallery_blocks,
+    memory_budget,
+    spans,
+    tiles,
+)
+from milepost.neighbors._filtered_search import filtered_search
 from milepost.neighbors._rank_keys import NOTHING, decode, merged, rank_keys
 from milepost.neighbors._rank_keys import Neighbors as Neighbors
-from milepost.neighbors._score import Distance, as_pair_of_rows, check_distance
+from milepost.neighbors._score import (
+    Distance,
+    as_pair_of_rows,
+    check_distance,
+    pair_scores_of,
+    score_block,
+)
+from milepost.neighbors._sure import decisions
 
 _DECODED = 1 << 18  # keys decoded at once
 
@@ -59,6 +73,7 @@ def search(
     distance: Distance = "cosine",
     exclude: Array | None = None,
     allowed: Callable[[slice, slice], Array] | None = None,
+    scored: bool = True,
     max_memory_bytes: int | None = None,
 ) -> Neighbors:
     """Return the k nearest gallery rows of each query, exactly.
@@ -75,6 +90,8 @@ def search(
         distance: `"cosine"`, `"dot"` or `"l2"` (minus the squared Euclidean distance).
         exclude: int (Q,), the gallery position that a query leaves out (its own copy), or -1.
         allowed: says for a slice of queries and a slice of the gallery which pairs count, bool.
+        scored: False: scores may be off by the error of a float32 product, where only the order is
+            asked for; it stays exact. Quicker for long lists.
         max_memory_bytes: the budget; None: a quarter of what is available.
 
     Example:
@@ -100,22 +117,27 @@ def search(
     left = np.arange(len(queries) if k else 0)
     if k and allowed is None:
         left = filtered_search(
-            queries, gallery, best, distance=distance, exclude=exclude, budget=budget
+            queries,
+            gallery,
+            best,
+            distance=distance,
+            exclude=exclude,
+            budget=budget,
+            scored=scored,
         )
     shape = block_shape(queries, gallery, k, budget, backend)
-    for block in spans(len(left), shape.queries):
-        rows = backend.array(left[block], like=queries)
-        own = queries[rows]
-        for scored in gallery_blocks(own, gallery, distance, shape.gallery, backend):
-            positions = backend.array(np.arange(scored.start, scored.stop)[None, :], like=queries)
-            found = rank_keys(scored.scores, positions, backend)
+    for some in spans(len(left), shape.queries):
+        rows = backend.array(left[some], like=queries)
+        for block in gallery_blocks(queries[rows], gallery, distance, shape.gallery, backend):
+            positions = backend.array(np.arange(block.start, block.stop)[None, :], like=queries)
+            found = rank_keys(block.scores, positions, backend)
+            columns = slice(block.start, block.stop)
             if allowed is not None:
-                columns = slice(scored.start, scored.stop)
-                found[~backend.array(allowed(block, columns), like=found)] = NOTHING
-            _put(found, scored, exclude[rows], NOTHING, backend)
+                found[~backend.array(allowed(some, columns), like=found)] = NOTHING
+            _put(found, columns, exclude[rows], NOTHING, backend)
             best[rows] = merged(best[rows], found, k, backend)
-    for block in spans(len(queries), _DECODED // max(1, k) + 1):
-        result.indices[block], result.scores[block] = decode(best[block], backend)
+    for some in spans(len(queries), _DECODED // max(1, k) + 1):
+        result.indices[some], result.scores[some] = decode(best[some], backend)
     return result
 
 
@@ -150,18 +172,35 @@ def count_before(
     check_distance(distance)
     queries, gallery, backend = as_pair_of_rows(queries, gallery)
     exclude = _as_positions(exclude, queries, backend)
-    scores = backend.array(scores, like=queries)[:, None]
-    positions = _as_positions(positions, queries, backend)[:, None]
+    scores = backend.array(scores, like=queries)
+    positions = _as_positions(positions, queries, backend)
     counts = backend.array(np.zeros(len(queries), np.int64), like=queries)
-    shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
-    for rows in spans(len(queries), shape.queries):
-        for block in gallery_blocks(queries[rows], gallery, distance, shape.gallery, backend):
-            columns = backend.array(np.arange(block.start, block.stop), like=queries)[None, :]
-            tied = (block.scores == scores[rows]) & (columns < positions[rows])
-            before = (block.scores > scores[rows]) | tied
-            _put(before, block, exclude[rows], False, backend)
-            counts[rows] += before.sum(axis=1)
+    budget = memory_budget(max_memory_bytes, gallery)
+    for tile in tiles(queries, gallery, distance, budget, backend):
+        place = scores[tile.rows], positions[tile.rows] - tile.columns.start
+        before = _before(tile, *place, distance, backend)
+        _put(before, tile.columns, exclude[tile.rows], False, backend)
+        counts[tile.rows] += before.sum(axis=1)
     return counts
+
+
+def _before(
+    tile: Tile, scores: Array, positions: Array, distance: Distance, backend: Backend
+) -> Array:
+    """Return which gallery rows of a tile rank before each query's place, bool (q, g)."""
+    decided = decisions(
+        tile.queries, tile.gallery, backend.float64(scores)[:, None], 0.0, distance, backend
+    )
+    if decided is None:
+        found = score_block(tile.queries, tile.gallery, distance, backend)
+        columns = backend.array(np.arange(len(tile.gallery)), like=positions)[None, :]
+        tied = (found == scores[:, None]) & (columns < positions[:, None])
+        return tied | (found > scores[:, None])
+    i, j = backend.positions(decided.doubt)
+    found = pair_scores_of(tile.queries, tile.gallery, i, j, distance, backend)
+    tied = (found == scores[i]) & (j < positions[i])
+    decided.sure[i, j] = tied | (found > scores[i])
+    return decided.sure
 
 
 def _as_positions(positions: Array | None, queries: Array, backend: Backend) -> Array:
@@ -170,7 +209,7 @@ def _as_positions(positions: Array | None, queries: Array, backend: Backend) -> 
     return backend.int64(backend.array(backend_of(positions).numpy(positions), like=queries))
 
 
-def _put(values: Array, block: Block, exclude: Array, value: int, backend: Backend) -> None:
-    """Set a block's values to `value` at the position that each query leaves out."""
-    (rows,) = backend.positions((exclude >= block.start) & (exclude < block.stop))
-    values[rows, exclude[rows] - block.start] = value
+def _put(values: Array, columns: slice, exclude: Array, value: int, backend: Backend) -> None:
+    """Set values of some gallery rows to `value` at the position that each query leaves out."""
+    (rows,) = backend.positions((exclude >= columns.start) & (exclude < columns.stop))
+    values[rows, exclude[rows] - columns.start] = value

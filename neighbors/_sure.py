@@ -6,11 +6,11 @@ more cover squares, sums, and the score's own rounding. A pair whose product is 
 from the threshold is decided; the others are in doubt.
 """
 
-import sys
 from typing import NamedTuple
 
+import numpy as np
+
 from milepost.neighbors._backend import Array, Backend
-from milepost.neighbors._blas import torch_in_place_of_openblas
 from milepost.neighbors._score import Distance, tree_sum
 
 _MOST_DOUBT = 1 / 64  # of the pairs; with more of them scoring all is quicker
@@ -25,7 +25,12 @@ class Decisions(NamedTuple):
 
 
 def decisions(
-    query: Array, ref: Array, least: float, slack: float, distance: Distance, backend: Backend
+    query: Array,
+    ref: Array,
+    least: float | Array,
+    slack: float,
+    distance: Distance,
+    backend: Backend,
 ) -> Decisions | None:
     """Return which scores are at least `least`, or nothing where a float32 product cannot tell.
 
@@ -34,7 +39,7 @@ def decisions(
     Args:
         query: prepared rows, float32 (Q, d).
         ref: prepared rows, float32 (R, d).
-        least: the threshold.
+        least: the threshold, or float64 (Q, 1), one for each query.
         slack: a score nearer than this to the threshold is in doubt in any case.
         distance: what the score is made of.
         backend: what owns the arrays.
@@ -44,41 +49,24 @@ def decisions(
         squares = [_squares(rows, backend) for rows in (query, ref)]
         lengths = [float(x.max()) ** 0.5 for x in squares]
         reach = sum(lengths) ** 2 if distance == "l2" else lengths[0] * lengths[1]
-    if not _RANGE[0] < reach < _RANGE[1] or abs(least) > _RANGE[1]:
+    if isinstance(least, float):
+        least = backend.array(np.full((1, 1), least), like=query)
+    if not _RANGE[0] < reach < _RANGE[1] or not float(abs(least).max()) < _RANGE[1]:
         return None
-    products = _products(query, ref, backend)
-    if products is None:
-        return None
+    products = backend.products(query, ref)
     if distance == "l2":
         products *= 2.0
         products -= backend.round32(squares[0])[:, None]
         products -= backend.round32(squares[1])[None, :]
     margin = slack + 1.01 * (query.shape[1] + 16) * 2.0**-24 * (reach + abs(least))
-    sure = products >= least + margin
-    doubt = products >= least - margin
+    sure = products >= backend.round32(least + margin)
+    doubt = products >= backend.round32(least - margin)
     doubt ^= sure
-    return (
-        Decisions(sure, doubt) if int(doubt.sum()) <= _MOST_DOUBT * len(query) * len(ref) else None
-    )
+    few = backend.count(doubt) <= _MOST_DOUBT * len(query) * len(ref)
+    return Decisions(sure, doubt) if few else None
 
 
 def _squares(rows: Array, backend: Backend) -> Array:
     rows = backend.float64(rows)
     rows *= rows
     return tree_sum(rows)
-
-
-def _products(query: Array, ref: Array, backend: Backend) -> Array | None:
-    """Return float32 products, or nothing where torch is told to compute them in less."""
-    torch = sys.modules.get("torch")
-    is_torch = torch is not None and isinstance(query, torch.Tensor)
-    stand_in = None if is_torch else torch_in_place_of_openblas()
-    if torch is None or not (is_torch or stand_in):
-        return query @ ref.T
-    if torch.get_float32_matmul_precision() != "highest":
-        return None
-    if stand_in:
-        query, ref = stand_in.rows32(query), stand_in.rows32(ref)
-    with torch.autocast(query.device.type, enabled=False):
-        products = query @ ref.T
-    return backend.numpy(products.numpy()) if stand_in else products

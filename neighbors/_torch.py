@@ -1,5 +1,6 @@
 """The backend of torch tensors; `Backend` says what each function does."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ import psutil
 import torch
 
 from milepost.neighbors import _numpy
+from milepost.neighbors._blocks import spans
+
+_BLOCK = 1024  # queries
 
 
 def tile_pairs(like: torch.Tensor) -> int:
@@ -85,6 +89,13 @@ def take(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     return x[positions]
 
 
+def products(queries: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    if _rounds_factors():  # to TF32 or bfloat16, beyond the error that is allowed for
+        queries, gallery = queries.double(), gallery.double()
+    with torch.autocast(queries.device.type, enabled=False):
+        return (queries @ gallery.T).float()
+
+
 def best_products(
     queries: torch.Tensor, gallery: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,6 +105,18 @@ def best_products(
     return tiled_products(queries, gallery, k)
 
 
+def best_products_within(
+    rows: torch.Tensor, k: int
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    if rows.device.type == "cpu":
+        for block, values, places in _numpy.best_products_within(rows.numpy(), k):
+            yield block, torch.from_numpy(values), torch.from_numpy(places)
+    else:
+        for block in spans(len(rows), _BLOCK):
+            found = tiled_products(rows[block], rows, k)
+            yield block, found[0], found[1]
+
+
 def tiled_products(
     queries: torch.Tensor, gallery: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,16 +124,13 @@ def tiled_products(
     values = queries.new_empty((len(queries), 0))
     best = values, values.long()
     height = max(1, tile_pairs(queries) * 4 // len(queries))
-    if _rounds_factors():  # to TF32 or bfloat16, beyond the error that the filter allows for
-        queries, gallery = queries.double(), gallery.double()
-    with torch.autocast(queries.device.type, enabled=False):
-        for start in range(0, len(gallery), height):
-            tile = (queries @ gallery[start : start + height].T).float()
-            found = tile.topk(min(k, tile.shape[1]), dim=1)
-            values = torch.cat([best[0], found.values], dim=1)
-            places = torch.cat([best[1], found.indices + start], dim=1)
-            chosen = values.topk(min(k, values.shape[1]), dim=1)
-            best = chosen.values, places.gather(1, chosen.indices)
+    for start in range(0, len(gallery), height):
+        tile = products(queries, gallery[start : start + height])
+        found = tile.topk(min(k, tile.shape[1]), dim=1)
+        values = torch.cat([best[0], found.values], dim=1)
+        places = torch.cat([best[1], found.indices + start], dim=1)
+        chosen = values.topk(min(k, values.shape[1]), dim=1)
+        best = chosen.values, places.gather(1, chosen.indices)
     return best
 
 

@@ -29,8 +29,10 @@ class Spy:
         self.tries: list[tuple[int, int, int]] = []
         original = Filter.nearest
 
-        def nearest(filter: Filter, queries: Any, exclude: Any, k: int, width: int) -> Any:
-            found = original(filter, queries, exclude, k, width)
+        def nearest(
+            filter: Filter, queries: Any, exclude: Any, k: int, width: int, *best: Any
+        ) -> Any:
+            found = original(filter, queries, exclude, k, width, *best)
             self.tries.append((width, len(queries), int(found.proven.sum())))
             return found
 
@@ -53,10 +55,14 @@ def assert_same(found: Neighbors, expected: Neighbors) -> None:
 
 def check(queries: Array, gallery: Array, k: int, distance: Distance, **options: Any) -> None:
     """Compare with the search that has no room for the filter, in NumPy and in torch."""
-    expected = search(queries, gallery, k, distance=distance, max_memory_bytes=SMALL)
-    assert_same(search(queries, gallery, k, distance=distance, **options), expected)
-    tensors = torch.from_numpy(queries), torch.from_numpy(gallery)
-    assert_same(search(*tensors, k, distance=distance, **options), expected)
+    without = {"exclude": options["exclude"]} if "exclude" in options else {}
+    expected = search(queries, gallery, k, distance=distance, max_memory_bytes=SMALL, **without)
+    for convert in (np.asarray, torch.from_numpy):
+        rows = convert(gallery)
+        own = rows if queries is gallery else convert(queries)
+        assert_same(search(own, rows, k, distance=distance, **options), expected)
+        ranked = search(own, rows, k, distance=distance, scored=False, **options)
+        np.testing.assert_array_equal(np.asarray(ranked.indices), expected.indices)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -64,7 +70,7 @@ def check(queries: Array, gallery: Array, k: int, distance: Distance, **options:
 def test_the_filter_finds_what_brute_force_finds(spy: Spy, distance: Distance, k: int) -> None:
     queries, gallery = normal(0, Q), normal(1, 1500)
     check(queries, gallery, k, distance)
-    assert spy.settled == 2 * Q
+    assert spy.settled == 4 * Q
     scores = pair_scores(queries[:50], gallery, distance=distance)
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     np.testing.assert_array_equal(
@@ -152,6 +158,30 @@ def test_results_do_not_depend_on_threads() -> None:
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("k", [1, 20])
+@pytest.mark.parametrize("kind", ["normal", "pairs", "tight", "zeros", "collapsed", "line"])
+def test_rows_are_searched_among_themselves_exactly(distance: Distance, k: int, kind: str) -> None:
+    rows = normal(3, 900, 1 if kind == "line" else D)
+    if kind == "pairs":
+        rows[1::2] = rows[::2]
+    elif kind == "tight":
+        rows[1::2] = rows[::2] + np.float32(1e-5) * rows[1::2]
+    elif kind == "zeros":
+        rows[::3] = 0.0
+    elif kind == "collapsed":
+        rows = 1 + np.float32(1e-6) * rows
+    check(rows, rows, k, distance)
+    check(rows, rows, k, distance, exclude=np.where(np.arange(900) % 7, np.arange(900), -1))
+
+
+def test_scores_that_are_not_asked_for_are_close(spy: Spy) -> None:
+    rows = normal(4, 1200)
+    found, exact = (search(rows, rows, 30, scored=scored) for scored in (False, True))
+    np.testing.assert_allclose(found.scores, exact.scores, rtol=0, atol=1e-5)
+    assert (found.scores != exact.scores).any()
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("dimension", [1, 2, 5])
 def test_few_dimensions_are_searched_exactly(distance: Distance, dimension: int) -> None:
     rows = normal(0, 900, dimension)
@@ -164,7 +194,7 @@ def test_torch_takes_the_place_of_a_trapped_openblas(
 ) -> None:
     monkeypatch.setattr(blas, "_is_trapped", lambda: True)
     check(normal(0, Q), normal(1, 1500), 5, distance)
-    assert spy.settled == 2 * Q
+    assert spy.settled == 4 * Q
 
 
 def test_a_setting_that_rounds_the_factors_of_products_changes_nothing(

@@ -120,6 +120,29 @@ def test_the_rows_before_a_place_are_counted(
         np.testing.assert_array_equal(np.asarray(counts), expected)
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("kind", ["normal", "pairs", "collapsed", "equal", "zeros", "huge"])
+def test_rows_before_a_place_are_counted_exactly(distance: Distance, kind: str) -> None:
+    rows = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
+    if kind == "pairs":
+        rows[1::2] = rows[::2]
+    elif kind == "collapsed":
+        rows = 1 + np.float32(1e-6) * rows
+    elif kind == "equal":
+        rows[:] = rows[0]
+    elif kind == "zeros":
+        rows[::2] = 0.0
+    elif kind == "huge":
+        rows *= np.float32(1e18)
+    scores = pair_scores(rows, rows, distance=distance)
+    places = np.random.default_rng(1).integers(0, 300, 300)
+    score, columns = scores[np.arange(300), places][:, None], np.arange(300)[None, :]
+    before = (scores > score) | ((scores == score) & (columns < places[:, None]))
+    np.testing.assert_array_equal(
+        count_before(rows, rows, score[:, 0], places, distance=distance), before.sum(axis=1)
+    )
+
+
 def test_searching_leaves_its_arguments_as_they_were() -> None:
     rows = with_ties(10, 12)
     rows.setflags(write=False)
