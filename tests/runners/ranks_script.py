@@ -230,6 +230,7 @@ def sharded(rundir: Path) -> Any:
     best = KeepBest("validation/retrieval/mrr")
     with Loop(model, callbacks=[best, runner], rundir=rundir, monitors=[]) as loop:
         metrics = {name: loop.monitors.get_latest(name) for name in expected}
+    distributed.barrier()  # the chief writes the file
     kept = OfflinePredictor(whole, rundir / "best.safetensors", strict=True)
     same = all(torch.equal(kept.weights()[name], x) for name, x in whole.state_dict().items())
     return {"metrics": metrics, "expected": expected, "kept": same}
