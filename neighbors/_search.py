@@ -6,6 +6,7 @@ Q and G are the numbers of queries and of gallery rows, d is the dimension.
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from milepost.neighbors._backend import Array, Backend, backend_of
 from milepost.neighbors._blocks import (
@@ -19,6 +20,7 @@ from milepost.neighbors._blocks import (
 from milepost.neighbors._filtered_search import filtered_search
 from milepost.neighbors._rank_keys import NOTHING, decode, merged, rank_keys
 from milepost.neighbors._rank_keys import Neighbors as Neighbors
+from milepost.neighbors._repeated import repeated
 from milepost.neighbors._score import (
     Distance,
     as_pair_of_rows,
@@ -29,6 +31,8 @@ from milepost.neighbors._score import (
 from milepost.neighbors._sure import decisions
 
 _DECODED = 1 << 18  # keys decoded at once
+
+Ints = npt.NDArray[np.int64]
 
 
 def pair_scores(
@@ -114,8 +118,10 @@ def search(
     )
     best = result.indices  # keys at first
     best += NOTHING
-    left = np.arange(len(queries) if k else 0)
-    if k and allowed is None:
+    arguments = queries, gallery, best, exclude, distance, budget
+    if allowed is not None:
+        _compare_all(*arguments, np.arange(len(queries) if k else 0), allowed)
+    elif k and not _search_repeated(*arguments):
         left = filtered_search(
             queries,
             gallery,
@@ -125,6 +131,44 @@ def search(
             budget=budget,
             scored=scored,
         )
+        _compare_all(*arguments, left, None)
+    for some in spans(len(queries), _DECODED // max(1, k) + 1):
+        result.indices[some], result.scores[some] = decode(best[some], backend)
+    return result
+
+
+def _search_repeated(
+    queries: Array,
+    gallery: Array,
+    best: Array,
+    exclude: Array,
+    distance: Distance,
+    budget: int,
+) -> bool:
+    """Put the keys of the nearest into `best`, if most gallery rows are repeated."""
+    backend, k = backend_of(queries), best.shape[1]
+    few = repeated(gallery, k, distance, budget, backend)
+    if few is None:
+        return False
+    near = min(k + 1, len(few.rows))
+    for some in spans(len(queries), max(1, _DECODED // (near * few.members.shape[1]))):
+        found = search(queries[some], few.rows, near, distance=distance, max_memory_bytes=budget)
+        best[some] = few.keys(found, exclude[some], k, backend)
+    return True
+
+
+def _compare_all(
+    queries: Array,
+    gallery: Array,
+    best: Array,
+    exclude: Array,
+    distance: Distance,
+    budget: int,
+    left: Ints,
+    allowed: Callable[[slice, slice], Array] | None,
+) -> None:
+    """Merge the keys of all pairs of some queries into `best`, the largest of each query."""
+    backend, k = backend_of(queries), best.shape[1]
     shape = block_shape(queries, gallery, k, budget, backend)
     for some in spans(len(left), shape.queries):
         rows = backend.array(left[some], like=queries)
@@ -136,9 +180,6 @@ def search(
                 found[~backend.array(allowed(some, columns), like=found)] = NOTHING
             _put(found, columns, exclude[rows], NOTHING, backend)
             best[rows] = merged(best[rows], found, k, backend)
-    for some in spans(len(queries), _DECODED // max(1, k) + 1):
-        result.indices[some], result.scores[some] = decode(best[some], backend)
-    return result
 
 
 def count_before(

@@ -13,7 +13,8 @@ QUICK = {LIBRARIES, LIBRARIES[::-1]}
 USE_ALL = """
 import keras, numpy as np
 rows = np.eye(64, dtype=np.float32)
-for model in (torch.nn.Linear(64, 8), keras.Sequential([keras.Input((64,)), keras.layers.Dense(8)])):
+net = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8)])
+for model in (torch.nn.Linear(64, 8), net):
     images = {"image": rows, "label": np.arange(64) % 2}
     metrics = milepost.evaluate(model, images, [milepost.Retrieval(k=1)], inputs=("image",))
     assert 0 <= metrics["validation/hit_rate@1"] <= 1
