@@ -31,6 +31,8 @@ Distance: TypeAlias = Literal["cosine", "dot", "l2"]
 _ZERO = 2.0**-36
 _UNIT_ROUNDOFF = 2.0**-53
 _CHUNK = 1 << 19  # numbers in a temporary array
+_WIDE_ERROR = 2.0**-35  # relative: one sum in 10^3 is as near to where float32 rounding turns
+_MANY = 16  # of so many pairs one in doubt
 _FLOOD = 4  # doubtful pairs a row at which duplicate rows are looked for
 
 
@@ -111,7 +113,7 @@ def score_block(queries: Array, gallery: Array, distance: Distance, backend: Bac
             reach = _norms(q, backend)[:, None] * _norms(g, backend)[None, :]
     if exact:
         return _finish(sums, 0.0 if distance == "l2" else reach * _ZERO, backend)
-    scores, doubt = _rounded(sums, reach, q.shape[1], distance, backend)
+    scores, doubt = _quickly_rounded(sums, reach, q.shape[1], distance, backend)
     return _settle(scores, doubt, queries, gallery, distance, backend)
 
 
@@ -172,6 +174,25 @@ def _rounded(
         doubt |= small
         doubt &= abs(sums) + error > zero
         scores[small] = 0.0
+    return scores, doubt
+
+
+def _quickly_rounded(
+    sums: Array, reach: Array | float, dimension: int, distance: Distance, backend: Backend
+) -> tuple[Array, Array]:
+    """Do what `_rounded` does; a sum that is not small gets a wider, relative error first."""
+    largest = reach if isinstance(reach, float) else float(reach.max())
+    small = 1.01 * largest * _relative_error(dimension) / _WIDE_ERROR
+    if not 2.0**-100 < small < 2.0**100:
+        return _rounded(sums, reach, dimension, distance, backend)
+    scores = backend.round32(sums * (1.0 - _WIDE_ERROR))
+    doubt = scores != backend.round32(sums * (1.0 + _WIDE_ERROR))
+    doubt |= abs(scores) <= small
+    i, j = backend.positions(doubt)
+    if _MANY * len(i) > len(sums) * sums.shape[1]:
+        return _rounded(sums, reach, dimension, distance, backend)
+    some = reach if isinstance(reach, float) else reach[i, j]
+    scores[i, j], doubt[i, j] = _rounded(sums[i, j], some, dimension, distance, backend)
     return scores, doubt
 
 

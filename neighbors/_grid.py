@@ -1,0 +1,146 @@
+"""A grid of scores: cells of equal width over all the scores that there can be.
+
+A bin is 2^-20 of the range of scores or, where the range is not a power of two, of the next one;
+`Grid` cuts each into 2^0 ... 2^14 cells of equal width, or leaves it out. Where a cell ends is a
+matter of float64 rounding, to the nearest 2^-14 of a bin, half to even.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from milepost.neighbors import _numpy
+from milepost.neighbors._backend import Array, Backend, backend_of
+from milepost.neighbors._blocks import spans
+from milepost.neighbors._cells import END_OF_KEYS, LEAST_KEY, Ints, keys_of
+from milepost.neighbors._score import Distance, tree_sum
+
+_BINS = (1 << 20) + 2  # one at either end for what rounding lets out of the range
+_BITS = 14
+_HUGE = 2.0**128  # float32 scores are below
+_CHUNK = 1 << 19  # numbers in a temporary array
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid, and how finely each bin is cut.
+
+    Attributes:
+        least: where the first bin begins; scores below count for it, those above the last for that.
+        step: the width of a bin, a power of two.
+        bits: int64 (2^20 + 2,), a bin has 2^bits cells; -1: its pairs are not counted.
+    """
+
+    least: float
+    step: float
+    bits: Ints
+
+    @classmethod
+    def over(cls, distance: Distance, longest: float = 1.0) -> "Grid":
+        """Return a grid over the scores of rows, one cell a bin.
+
+        Args:
+            distance: what a score is.
+            longest: no row is longer; of no account for the cosine.
+        """
+        reach = {"cosine": 1.0, "dot": longest**2, "l2": (2 * longest) ** 2}[distance]
+        reach = min(2.0 ** math.ceil(math.log2(reach)), _HUGE) if reach else 1.0
+        step = reach * (2.0**-20 if distance == "l2" else 2.0**-19)
+        return cls(-reach - step, step, np.zeros(_BINS, np.int64))
+
+    def even(self, counts: Ints, number: int) -> "Grid":
+        """Return the grid cut so that few genuine-impostor combinations share a cell.
+
+        `number` cells are shared out in proportion to sqrt(genuine x impostors); rounding up to
+        powers of two at most doubles them. Where scores spread evenly in each bin, the area under
+        the curve is then off by at most 1 / (2 `number`), by the Cauchy-Schwarz inequality.
+
+        Args:
+            counts: int64 (2, bins), impostor and genuine pairs in each bin.
+            number: of cells.
+        """
+        weights = np.sqrt(counts[0] * 1.0 * counts[1])
+        shares = number * weights / max(weights.sum(), 1.0)
+        bits = np.ceil(np.log2(shares, where=shares > 1, out=np.full(len(shares), -1.0)))
+        return Grid(self.least, self.step, bits.clip(max=_BITS).astype(np.int64))
+
+    @cached_property
+    def _sizes(self) -> Ints:
+        """The number of cells of each bin."""
+        return np.where(self.bits < 0, 0, 1 << self.bits.clip(min=0))
+
+    @cached_property
+    def _starts(self) -> Ints:
+        """The number of the first cell of each bin; that of no cell for a bin left out."""
+        return np.where(self.bits < 0, self.cells, np.cumsum(self._sizes) - self._sizes)
+
+    @property
+    def _shifts(self) -> Ints:
+        """Log2 of the width of a bin's cells, in units."""
+        return np.where(self.bits < 0, _BITS, _BITS - self.bits)
+
+    @property
+    def _unit(self) -> float:
+        return self.step * 2.0**-_BITS
+
+    @cached_property
+    def cells(self) -> int:
+        """The number of cells."""
+        return int(self._sizes.sum())
+
+    @property
+    def lowest(self) -> Ints:
+        """The smallest key of each bin that is counted."""
+        return self._keys(np.flatnonzero(self.bits >= 0) << _BITS)
+
+    def ranges(self, cells: Ints) -> tuple[Ints, Ints]:
+        """Return the smallest key of some cells, and the one after their largest."""
+        bins = np.repeat(np.arange(len(self.bits)), self._sizes)[cells]
+        shifts = self._shifts[bins]
+        units = (bins << _BITS) + ((cells - self._starts[bins]) << shifts)
+        return self._keys(units), self._keys(units + (1 << shifts))
+
+    def lookup(self, like: Array, backend: Backend) -> Callable[[Array], Array]:
+        """Return what gives the cell of each score; that of a score left out is C."""
+        origin = 1.5 * 2.0**52 * self._unit  # float64 numbers around it are units apart
+        first, last = int(np.float64(origin).view(np.int64)), (len(self.bits) << _BITS) - 1
+        is_coarse = bool((self.bits == 0).all())
+        starts, shifts = (backend.array(x, like=like) for x in (self._starts, self._shifts))
+
+        def cell_of(scores: Array) -> Array:
+            sums = backend.float64(scores)
+            sums += origin - self.least
+            units = backend.bits(sums)
+            units -= first
+            units = units.clip(0, last)
+            if is_coarse:
+                units >>= _BITS
+                return units
+            bins = units >> _BITS
+            return starts[bins] + ((units & ((1 << _BITS) - 1)) >> shifts[bins])
+
+        return cell_of
+
+    def _keys(self, units: Ints) -> Ints:
+        """Return the smallest key that is in some units or after them."""
+        edges = self.least + (units - 0.5) * self._unit
+        nearest = _numpy.round32(edges)
+        is_even = (units & 1) == 0
+        reached = (nearest > edges) | ((nearest == edges) & is_even)
+        keys = keys_of(nearest) + ~reached
+        keys[units <= 0] = LEAST_KEY
+        keys[units >= len(self.bits) << _BITS] = END_OF_KEYS
+        return keys
+
+
+def longest_row(rows: Array) -> float:
+    """Return the length of the longest of float32 rows; 0 where there are none."""
+    backend, longest = backend_of(rows), 0.0
+    for some in spans(len(rows), max(1, _CHUNK // max(1, rows.shape[1]))):
+        numbers = backend.float64(rows[some])
+        numbers *= numbers
+        longest = max(longest, float(tree_sum(numbers).max()))
+    return math.sqrt(longest)

@@ -1,0 +1,96 @@
+"""The pairs whose score is in some narrow windows: a float32 product leaves out the others.
+
+A pair whose float32 product is farther than its error bound (as in the module `_sure`) from every
+window is not in one. The few that are left get their score as it is defined, one by one. Where they
+are not few, or no float32 product can tell, all pairs are scored.
+"""
+
+from typing import NamedTuple
+
+from milepost.neighbors._backend import Array, Backend
+from milepost.neighbors._blocks import spans
+from milepost.neighbors._ranges import Window
+from milepost.neighbors._score import Distance, score_block, tree_scores
+from milepost.neighbors._sure import _MOST_DOUBT, _RANGE, _products, _squares
+
+_CHUNK = 1 << 19  # numbers in a temporary array
+
+
+class Pairs(NamedTuple):
+    """Some pairs: positions of their queries and gallery rows, and their scores; shape (P,)."""
+
+    queries: Array
+    gallery: Array
+    scores: Array
+
+
+class _Rough(NamedTuple):
+    """Scores, float32 (Q, G), and how far off they are at most."""
+
+    scores: Array
+    error: float
+
+
+def near_pairs(
+    queries: Array, gallery: Array, windows: list[Window], distance: Distance, backend: Backend
+) -> Pairs:
+    """Return the pairs of prepared rows whose score is in a window, and maybe some others.
+
+    Args:
+        queries: prepared rows, float32 (Q, d).
+        gallery: prepared rows, float32 (G, d).
+        windows: of scores.
+        distance: what the score is made of.
+        backend: what owns the arrays.
+    """
+    rough = _rough_scores(queries, gallery, distance, backend)
+    if rough is not None:
+        i, j = backend.positions(_in_windows(rough.scores, windows, rough.error))
+        if len(i) <= _MOST_DOUBT * len(queries) * len(gallery):
+            return Pairs(i, j, _listed_scores(queries, gallery, i, j, distance, backend))
+    scores = score_block(queries, gallery, distance, backend)
+    i, j = backend.positions(_in_windows(scores, windows, 0.0))
+    return Pairs(i, j, scores[i, j])
+
+
+def _in_windows(scores: Array, windows: list[Window], error: float) -> Array:
+    """Return which scores are in a window or nearer to one than the error."""
+    found = scores != scores
+    for least, most in windows:
+        inside = scores >= least - error
+        inside &= scores <= most + error
+        found |= inside
+    return found
+
+
+def _rough_scores(
+    queries: Array, gallery: Array, distance: Distance, backend: Backend
+) -> _Rough | None:
+    """Return float32 scores, or nothing where they may overflow, vanish or be less exact."""
+    squares, reach = [], 1.0
+    if distance != "cosine":
+        squares = [_squares(rows, backend) for rows in (queries, gallery)]
+        lengths = [float(x.max()) ** 0.5 for x in squares]
+        reach = sum(lengths) ** 2 if distance == "l2" else lengths[0] * lengths[1]
+    if not _RANGE[0] < reach < _RANGE[1]:
+        return None
+    scores = _products(queries, gallery, backend)
+    if scores is None:
+        return None
+    if distance == "l2":
+        scores *= 2.0
+        scores -= backend.round32(squares[0])[:, None]
+        scores -= backend.round32(squares[1])[None, :]
+    # A score is at most `reach`, so that a window's end, rounded, is off by no more than a score.
+    return _Rough(scores, 1.01 * (queries.shape[1] + 16) * 2.0**-24 * 2 * reach)
+
+
+def _listed_scores(
+    queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
+) -> Array:
+    """Return the scores of prepared rows, pair by pair."""
+    parts = [
+        tree_scores(queries[i[some]], gallery[j[some]], distance, backend)
+        for some in spans(len(i), max(1, _CHUNK // queries.shape[1]))
+    ]
+    return backend.concat([backend.round32(backend.float64(queries[:0, 0])), *parts], axis=0)
