@@ -16,6 +16,7 @@ from milepost.neighbors import (
     Layout,
     Point,
     accepted_share,
+    area_error,
     area_under_curve,
     best_f1,
     cells_of,
@@ -25,11 +26,10 @@ from milepost.neighbors import (
     pair_histogram,
     refinement,
     tar_at_far,
-    tied_share,
 )
 
 _CODE = "label_code"
-_AUC_ERROR = 2.0**-20  # at which cells are cut further, evenly
+_AUC_BOUND, _AUC_SPREAD = 2.0**-16, 2.0**-20  # errors above which cells are cut further
 _AUC_CELLS = 1 << 19  # see `Grid.even`
 _ROC_BITS = 14  # of 23 that tell the scores of an octave apart
 _MOST_CELLS = 128  # refined in one pass: at most 32 MiB of counters
@@ -263,8 +263,10 @@ class MatchRate(PairInferencer):
     def _next_layout(self) -> Layout:
         """Return what the next round counts: at most once finer cells everywhere, then ranges."""
         cells = self._cells()
-        if isinstance(self._layout, Grid) and self._round == 0 and tied_share(cells) > _AUC_ERROR:
-            return self._layout.even(self._counts, _AUC_CELLS)
+        if isinstance(self._layout, Grid) and self._round == 0:
+            bound, spread = area_error(cells)
+            if bound > _AUC_BOUND or spread > _AUC_SPREAD:
+                return self._layout.even(self._counts, _AUC_CELLS)
         points = [point for *_, point in self._points(cells)]
         return refinement(cells, points, _MOST_CELLS)
 

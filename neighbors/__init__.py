@@ -43,7 +43,7 @@ from milepost.neighbors._operating_points import at_precision as at_precision
 from milepost.neighbors._operating_points import equal_error as equal_error
 from milepost.neighbors._operating_points import best_f1 as best_f1
 from milepost.neighbors._operating_points import area_under_curve as area_under_curve
-from milepost.neighbors._operating_points import tied_share as tied_share
+from milepost.neighbors._operating_points import area_error as area_error
 from milepost.neighbors._operating_points import refinement as refinement
 from milepost.neighbors._distance_measure import DistanceMeasure as DistanceMeasure
 from milepost.neighbors._distances import CosineSimilarity as CosineSimilarity

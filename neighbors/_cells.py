@@ -5,7 +5,6 @@ A cell holds the pairs whose key is in a range; one of width 1 holds a single sc
 which cells are counted. C is a number of cells.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -14,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.neighbors import _numpy
-from milepost.neighbors._backend import Array, Backend
 from milepost.neighbors._rank_keys import from_ordered, ordered
 
 Ints = npt.NDArray[np.int64]
@@ -36,9 +34,6 @@ class Layout(Protocol):
 
     def ranges(self, cells: Ints) -> tuple[Ints, Ints]:
         """Return the smallest key of some cells, ascending, and the one after their largest."""
-
-    def lookup(self, like: Array, backend: Backend) -> Callable[[Array], Array]:
-        """Return what gives the int64 cell of each score; that of a score in no cell is C."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """A grid of scores: cells of equal width over all the scores that there can be.
 
-A bin is 2^-20 of the range of scores or, where the range is not a power of two, of the next one;
+A bin is 2^-18 of the range of scores or, where the range is not a power of two, of the next one;
 `Grid` cuts each into 2^0 ... 2^14 cells of equal width, or leaves it out. Where a cell ends is a
 matter of float64 rounding, to the nearest 2^-14 of a bin, half to even.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import final
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from milepost.neighbors._blocks import spans
 from milepost.neighbors._cells import END_OF_KEYS, LEAST_KEY, Ints, keys_of
 from milepost.neighbors._score import Distance, tree_sum
 
-_BINS = (1 << 20) + 2  # one at either end for what rounding lets out of the range
+_BINS = (1 << 18) + 2  # one at either end for what rounding lets out of the range
 _BITS = 14
+UNITS = 1 << _BITS  # of a bin
 _HUGE = 2.0**128  # float32 scores are below
 _CHUNK = 1 << 19  # numbers in a temporary array
 
@@ -31,7 +32,7 @@ class Grid:
     Attributes:
         least: where the first bin begins; scores below count for it, those above the last for that.
         step: the width of a bin, a power of two.
-        bits: int64 (2^20 + 2,), a bin has 2^bits cells; -1: its pairs are not counted.
+        bits: int64 (2^18 + 2,), a bin has 2^bits cells; -1: its pairs are not counted.
     """
 
     least: float
@@ -48,7 +49,7 @@ class Grid:
         """
         reach = {"cosine": 1.0, "dot": longest**2, "l2": (2 * longest) ** 2}[distance]
         reach = min(2.0 ** math.ceil(math.log2(reach)), _HUGE) if reach else 1.0
-        step = reach * (2.0**-20 if distance == "l2" else 2.0**-19)
+        step = reach * (2.0**-18 if distance == "l2" else 2.0**-17)
         return cls(-reach - step, step, np.zeros(_BINS, np.int64))
 
     def even(self, counts: Ints, number: int) -> "Grid":
@@ -73,18 +74,14 @@ class Grid:
         return np.where(self.bits < 0, 0, 1 << self.bits.clip(min=0))
 
     @cached_property
-    def _starts(self) -> Ints:
+    def starts(self) -> Ints:
         """The number of the first cell of each bin; that of no cell for a bin left out."""
         return np.where(self.bits < 0, self.cells, np.cumsum(self._sizes) - self._sizes)
 
     @property
-    def _shifts(self) -> Ints:
+    def shifts(self) -> Ints:
         """Log2 of the width of a bin's cells, in units."""
         return np.where(self.bits < 0, _BITS, _BITS - self.bits)
-
-    @property
-    def _unit(self) -> float:
-        return self.step * 2.0**-_BITS
 
     @cached_property
     def cells(self) -> int:
@@ -99,34 +96,17 @@ class Grid:
     def ranges(self, cells: Ints) -> tuple[Ints, Ints]:
         """Return the smallest key of some cells, and the one after their largest."""
         bins = np.repeat(np.arange(len(self.bits)), self._sizes)[cells]
-        shifts = self._shifts[bins]
-        units = (bins << _BITS) + ((cells - self._starts[bins]) << shifts)
+        shifts = self.shifts[bins]
+        units = (bins << _BITS) + ((cells - self.starts[bins]) << shifts)
         return self._keys(units), self._keys(units + (1 << shifts))
 
-    def lookup(self, like: Array, backend: Backend) -> Callable[[Array], Array]:
-        """Return what gives the cell of each score; that of a score left out is C."""
-        origin = 1.5 * 2.0**52 * self._unit  # float64 numbers around it are units apart
-        first, last = int(np.float64(origin).view(np.int64)), (len(self.bits) << _BITS) - 1
-        is_coarse = bool((self.bits == 0).all())
-        starts, shifts = (backend.array(x, like=like) for x in (self._starts, self._shifts))
-
-        def cell_of(scores: Array) -> Array:
-            sums = backend.float64(scores)
-            sums += origin - self.least
-            units = backend.bits(sums)
-            units -= first
-            units = units.clip(0, last)
-            if is_coarse:
-                units >>= _BITS
-                return units
-            bins = units >> _BITS
-            return starts[bins] + ((units & ((1 << _BITS) - 1)) >> shifts[bins])
-
-        return cell_of
+    def lookup(self, like: Array, backend: Backend) -> "GridLookup":
+        """Return what gives the cells of scores."""
+        return GridLookup(self, like, backend)
 
     def _keys(self, units: Ints) -> Ints:
         """Return the smallest key that is in some units or after them."""
-        edges = self.least + (units - 0.5) * self._unit
+        edges = self.least + (units - 0.5) * (self.step / UNITS)
         nearest = _numpy.round32(edges)
         is_even = (units & 1) == 0
         reached = (nearest > edges) | ((nearest == edges) & is_even)
@@ -134,6 +114,52 @@ class Grid:
         keys[units <= 0] = LEAST_KEY
         keys[units >= len(self.bits) << _BITS] = END_OF_KEYS
         return keys
+
+
+@final
+class GridLookup:
+    """Gives the int64 cell of each score; that of a score in a bin left out is C.
+
+    Args:
+        grid: the cells.
+        like: an array of the kind that scores are of.
+        backend: what owns it.
+
+    Attributes:
+        unit: the width of a unit.
+        half_ulp: how far rounding to float32 moves a score at most.
+        is_coarse: whether each bin is one cell.
+    """
+
+    def __init__(self, grid: Grid, like: Array, backend: Backend) -> None:
+        self._backend = backend
+        self.unit = grid.step / UNITS
+        self.half_ulp = max(-grid.least * 2.0**-25, 2.0**-150)
+        origin = 1.5 * 2.0**52 * self.unit  # float64 numbers around it are units apart
+        self._shift = origin - grid.least
+        self._first = int(np.float64(origin).view(np.int64))
+        self._last = (len(grid.bits) << _BITS) - 1
+        self.is_coarse = bool((grid.bits == 0).all())
+        self._starts, self._shifts = (
+            backend.array(x, like=like) for x in (grid.starts, grid.shifts)
+        )
+
+    def __call__(self, scores: Array) -> Array:
+        return self.cells(self.units(self._backend.float64(scores)))
+
+    def units(self, numbers: Array) -> Array:
+        """Return how many units float64 numbers lie above the start of the grid, rounded."""
+        units = self._backend.bits(numbers + self._shift)
+        units -= self._first
+        return units.clip(0, self._last)
+
+    def cells(self, units: Array) -> Array:
+        """Return the cell of numbers of units, which are overwritten."""
+        if self.is_coarse:
+            units >>= _BITS
+            return units
+        bins = units >> _BITS
+        return self._starts[bins] + ((units & UNITS - 1) >> self._shifts[bins])
 
 
 def longest_row(rows: Array) -> float:

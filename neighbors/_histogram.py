@@ -3,11 +3,13 @@
 from typing import NamedTuple, final
 
 import numpy as np
+import numpy.typing as npt
 
 from milepost.neighbors._backend import Array, Backend
+from milepost.neighbors._binned import binned
 from milepost.neighbors._blocks import block_shape, memory_budget, prepared_rows, spans
-from milepost.neighbors._cells import Ints, Layout
-from milepost.neighbors._grid import Grid
+from milepost.neighbors._cells import Ints
+from milepost.neighbors._grid import Grid, GridLookup
 from milepost.neighbors._near import near_pairs
 from milepost.neighbors._ranges import Ranges
 from milepost.neighbors._score import (
@@ -15,11 +17,9 @@ from milepost.neighbors._score import (
     as_pair_of_rows,
     check_distance,
     prepare,
-    score_block,
 )
 
 _WINDOWS = 8  # that a float32 product is compared with
-_WAITING = 1 << 20  # cells that are gathered before they are counted, which is quicker
 
 
 def pair_histogram(
@@ -27,7 +27,7 @@ def pair_histogram(
     gallery: Array,
     query_labels: Ints,
     gallery_labels: Ints,
-    layout: Layout,
+    layout: Grid | Ranges,
     *,
     distance: Distance = "cosine",
     first: Ints | None = None,
@@ -65,8 +65,9 @@ def pair_histogram(
     queries, gallery, backend = as_pair_of_rows(queries, gallery)
     first = np.zeros(len(queries), np.int64) if first is None else first
     exclude = np.full(len(queries), -1) if exclude is None else exclude
-    own, others = (backend.array(x, like=queries) for x in (query_labels, gallery_labels))
-    tally = _Tally(layout, queries, backend)
+    own, others = (backend.array(x, like=queries) for x in _short(query_labels, gallery_labels))
+    tally = _Tally(layout.cells, queries, backend)
+    cells_of = layout.lookup(queries, backend)
     windows = layout.windows(_WINDOWS) if isinstance(layout, Ranges) else []
     shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
     numbers = (len(queries) + len(gallery)) * queries.shape[1]
@@ -76,18 +77,23 @@ def pair_histogram(
     for rows in spans(len(queries), shape.queries):
         q = queries[rows] if ready else prepare(queries[rows], distance, backend)
         start = int(first[rows].min())
-        for columns in spans(len(gallery), shape.gallery):
-            if columns.stop <= start:
-                continue
+        for part in spans(len(gallery) - start, shape.gallery):
+            columns = slice(start + part.start, start + part.stop)
             g = gallery[columns] if ready else prepare(gallery[columns], distance, backend)
             pairing = _Pairing(own[rows], others[columns], first[rows], exclude[rows], columns)
-            if windows:
-                i, j, scores = near_pairs(q, g, windows, distance, backend)
-                tally.add(scores, *pairing.of(i, j, backend))
+            if isinstance(cells_of, GridLookup):
+                cells = binned(q, g, cells_of, distance, backend)
+                tally.add(cells, *pairing.of_all(cells, backend))
             else:
-                scores = score_block(q, g, distance, backend)
-                tally.add(scores, *pairing.of_all(scores, backend))
+                i, j, scores = near_pairs(q, g, windows, distance, backend)
+                tally.add(cells_of(scores), *pairing.of(i, j, backend))
     return tally.counts()
+
+
+def _short(own: Ints, others: Ints) -> list[npt.NDArray[np.int32]]:
+    """Return labels as int32, which compare more quickly."""
+    codes = np.unique(np.concatenate([own, others]), return_inverse=True)[1].astype(np.int32)
+    return np.split(codes, [len(own)])
 
 
 class _Pairing(NamedTuple):
@@ -111,11 +117,12 @@ class _Pairing(NamedTuple):
         """Return which of all pairs are genuine, and indices of those left out."""
         start, stop = self.columns.start, self.columns.stop
         (rows,) = np.nonzero((self.exclude >= start) & (self.exclude < stop))
-        left_out = [(rows, self.exclude[rows] - start)]
+        excluded = rows, self.exclude[rows] - start
+        left_out: list[Array] = [tuple(backend.array(axis, like=like) for axis in excluded)]
         if self.first.max() > start:
-            left_out.append(np.nonzero(np.arange(start, stop)[None, :] < self.first[:, None]))
-        arrays = [tuple(backend.array(axis, like=like) for axis in index) for index in left_out]
-        return self.own[:, None] == self.others[None, :], arrays
+            below = np.arange(start, stop)[None, :] < self.first[:, None]
+            left_out.append(backend.array(below, like=like))
+        return self.own[:, None] == self.others[None, :], left_out
 
     def of(self, i: Array, j: Array, backend: Backend) -> tuple[Array, list[Array]]:
         """Return which of some pairs are genuine, and which are left out."""
@@ -127,45 +134,27 @@ class _Pairing(NamedTuple):
 
 @final
 class _Tally:
-    """Counts impostor and genuine pairs in cells; pairs left out go into one more cell.
+    """Counts all pairs and the genuine ones in cells; pairs left out go into one more cell."""
 
-    Cells are gathered before they are counted.
-    """
+    def __init__(self, cells: int, like: Array, backend: Backend) -> None:
+        self._backend, self._nowhere = backend, cells
+        none = np.zeros(cells + 1, np.int64)
+        self._pairs, self._genuine = (backend.array(x, like=like) for x in (none, none.copy()))
 
-    def __init__(self, layout: Layout, like: Array, backend: Backend) -> None:
-        self._backend, self._nowhere = backend, layout.cells
-        self._cell_of = layout.lookup(like, backend)
-        self._counts = backend.array(np.zeros(2 * (layout.cells + 1), np.int64), like=like)
-        self._waiting = backend.array(np.empty(_WAITING, np.int64), like=like)
-        self._number = 0
-
-    def add(self, scores: Array, genuine: Array, left_out: list[Array]) -> None:
+    def add(self, cells: Array, genuine: Array, left_out: list[Array]) -> None:
         """Count pairs.
 
         Args:
-            scores: float32, of any shape.
+            cells: int64, of any shape, overwritten.
             genuine: bool, of that shape.
             left_out: indices of pairs that do not count.
         """
-        cells = self._cell_of(scores)
-        cells[genuine] += self._nowhere + 1
         for index in left_out:
             cells[index] = self._nowhere
-        cells = cells.reshape(-1)
-        if self._number + len(cells) > len(self._waiting):
-            self._flush()
-        if len(cells) > len(self._waiting):
-            self._backend.tally(self._counts, cells)
-        else:
-            self._waiting[self._number : self._number + len(cells)] = cells
-            self._number += len(cells)
+        self._backend.tally(self._pairs, cells)
+        self._backend.tally(self._genuine, cells[genuine])
 
     def counts(self) -> Ints:
         """Return int64 (2, C), of impostor and genuine pairs."""
-        self._flush()
-        counts: Ints = self._backend.numpy(self._counts)
-        return counts.reshape(2, -1)[:, :-1]
-
-    def _flush(self) -> None:
-        self._backend.tally(self._counts, self._waiting[: self._number])
-        self._number = 0
+        self._pairs -= self._genuine
+        return np.stack([self._backend.numpy(x)[:-1] for x in (self._pairs, self._genuine)])

@@ -8,12 +8,9 @@ are not few, or no float32 product can tell, all pairs are scored.
 from typing import NamedTuple
 
 from milepost.neighbors._backend import Array, Backend
-from milepost.neighbors._blocks import spans
 from milepost.neighbors._ranges import Window
-from milepost.neighbors._score import Distance, score_block, tree_scores
+from milepost.neighbors._score import Distance, listed_scores, score_block
 from milepost.neighbors._sure import _MOST_DOUBT, _RANGE, _products, _squares
-
-_CHUNK = 1 << 19  # numbers in a temporary array
 
 
 class Pairs(NamedTuple):
@@ -45,22 +42,31 @@ def near_pairs(
     """
     rough = _rough_scores(queries, gallery, distance, backend)
     if rough is not None:
-        i, j = backend.positions(_in_windows(rough.scores, windows, rough.error))
-        if len(i) <= _MOST_DOUBT * len(queries) * len(gallery):
-            return Pairs(i, j, _listed_scores(queries, gallery, i, j, distance, backend))
+        at = _in_windows(rough.scores, windows, rough.error, backend)
+        if len(at) <= _MOST_DOUBT * len(queries) * len(gallery):
+            i, j = at // len(gallery), at % len(gallery)
+            return Pairs(i, j, listed_scores(queries, gallery, i, j, distance, backend))
     scores = score_block(queries, gallery, distance, backend)
-    i, j = backend.positions(_in_windows(scores, windows, 0.0))
-    return Pairs(i, j, scores[i, j])
+    at = _in_windows(scores, windows, 0.0, backend)
+    return Pairs(at // len(gallery), at % len(gallery), scores.reshape(-1)[at])
 
 
-def _in_windows(scores: Array, windows: list[Window], error: float) -> Array:
-    """Return which scores are in a window or nearer to one than the error."""
-    found = scores != scores
-    for least, most in windows:
+def _in_windows(scores: Array, windows: list[Window], error: float, backend: Backend) -> Array:
+    """Return where scores are in a window or nearer to one than the error, all rows in one."""
+    least, most = windows[0]
+    joined = [[least, most]]
+    for least, most in windows[1:]:
+        if least - joined[-1][1] <= 2 * error:
+            joined[-1][1] = most
+        else:
+            joined.append([least, most])
+    found = None
+    for least, most in joined:
         inside = scores >= least - error
         inside &= scores <= most + error
-        found |= inside
-    return found
+        found = inside if found is None else found.__ior__(inside)
+    (at,) = backend.positions(found.reshape(-1))
+    return at
 
 
 def _rough_scores(
@@ -83,14 +89,3 @@ def _rough_scores(
         scores -= backend.round32(squares[1])[None, :]
     # A score is at most `reach`, so that a window's end, rounded, is off by no more than a score.
     return _Rough(scores, 1.01 * (queries.shape[1] + 16) * 2.0**-24 * 2 * reach)
-
-
-def _listed_scores(
-    queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
-) -> Array:
-    """Return the scores of prepared rows, pair by pair."""
-    parts = [
-        tree_scores(queries[i[some]], gallery[j[some]], distance, backend)
-        for some in spans(len(i), max(1, _CHUNK // queries.shape[1]))
-    ]
-    return backend.concat([backend.round32(backend.float64(queries[:0, 0])), *parts], axis=0)

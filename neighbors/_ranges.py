@@ -87,4 +87,7 @@ class Ranges:
             gaps = np.nan_to_num(ends[0, 1:] - ends[1, :-1])
         cuts = np.sort(np.argsort(-gaps, kind="stable")[: most - 1])
         least, last = np.concatenate([[0], cuts + 1]), np.concatenate([cuts, [len(self.stops) - 1]])
-        return [Window(*pair) for pair in zip(ends[0, least].tolist(), ends[1, last].tolist(), strict=True)]
+        return [
+            Window(*pair)
+            for pair in zip(ends[0, least].tolist(), ends[1, last].tolist(), strict=True)
+        ]
