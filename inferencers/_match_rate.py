@@ -13,8 +13,8 @@ from milepost.neighbors import (
     Cells,
     Distance,
     Grid,
-    Layout,
     Point,
+    Ranges,
     accepted_share,
     area_error,
     area_under_curve,
@@ -138,7 +138,7 @@ class MatchRate(PairInferencer):
         self._others: list[LabelTable] = []  # those of other workers
         self._table: LabelTable | None = None
         self._longest = 0.0  # of the rows of all workers
-        self._layout: Layout = Grid.over(self._distance)
+        self._layout: Grid | Ranges = Grid.over(self._distance)
         self._counts = np.zeros(0, np.int64)
         self._kept: Cells | None = None  # the histogram of the rounds before
         self._now: Cells | None = None  # the histogram with what this round counted
@@ -260,7 +260,7 @@ class MatchRate(PairInferencer):
             )
         return self._now
 
-    def _next_layout(self) -> Layout:
+    def _next_layout(self) -> Grid | Ranges:
         """Return what the next round counts: at most once finer cells everywhere, then ranges."""
         cells = self._cells()
         if isinstance(self._layout, Grid) and self._round == 0:

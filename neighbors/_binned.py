@@ -32,7 +32,7 @@ def binned(
         distance: what the score is made of.
         backend: what owns the arrays.
     """
-    if not cells_of.is_coarse:
+    if not cells_of.is_coarse or cells_of.may_overflow:
         return cells_of(score_block(queries, gallery, distance, backend))
     sums, reach, exact = pair_sums(queries, gallery, distance, backend)
     if exact:
@@ -41,13 +41,17 @@ def binned(
     error = cells_of.half_ulp + relative_error(queries.shape[1]) * largest
     margin = min(UNITS, int(error / cells_of.unit) + 2)
     units = cells_of.units(sums)
-    (at,) = backend.positions((((units + margin) & (UNITS - 1)) <= 2 * margin).reshape(-1))
+    beyond = units + margin
+    beyond &= UNITS - 1
+    (at,) = backend.positions((beyond <= 2 * margin).reshape(-1))
     if _MANY * len(at) > len(queries) * len(gallery):
         return cells_of(score_block(queries, gallery, distance, backend))
     cells = cells_of.cells(units)
     some = reach if isinstance(reach, float) else reach.reshape(-1)[at]
     scores, doubt = rounded(sums.reshape(-1)[at], some, queries.shape[1], distance, backend)
-    i, j = at[doubt] // len(gallery), at[doubt] % len(gallery)
-    scores[doubt] = listed_scores(queries, gallery, i, j, distance, backend)
+    doubtful = at[doubt]
+    if len(doubtful):
+        i, j = doubtful // len(gallery), doubtful % len(gallery)
+        scores[doubt] = listed_scores(queries, gallery, i, j, distance, backend)
     cells.reshape(-1)[at] = cells_of(scores)
     return cells

@@ -129,6 +129,7 @@ class GridLookup:
         unit: the width of a unit.
         half_ulp: how far rounding to float32 moves a score at most.
         is_coarse: whether each bin is one cell.
+        may_overflow: whether scores may be infinite.
     """
 
     def __init__(self, grid: Grid, like: Array, backend: Backend) -> None:
@@ -139,6 +140,7 @@ class GridLookup:
         self._shift = origin - grid.least
         self._first = int(np.float64(origin).view(np.int64))
         self._last = (len(grid.bits) << _BITS) - 1
+        self.may_overflow = -grid.least > _HUGE / 2
         self.is_coarse = bool((grid.bits == 0).all())
         self._starts, self._shifts = (
             backend.array(x, like=like) for x in (grid.starts, grid.shifts)
@@ -151,7 +153,7 @@ class GridLookup:
         """Return how many units float64 numbers lie above the start of the grid, rounded."""
         units = self._backend.bits(numbers + self._shift)
         units -= self._first
-        return units.clip(0, self._last)
+        return units.clip(0, self._last) if self.may_overflow else units
 
     def cells(self, units: Array) -> Array:
         """Return the cell of numbers of units, which are overwritten."""

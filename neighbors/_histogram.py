@@ -73,7 +73,8 @@ def pair_histogram(
     numbers = (len(queries) + len(gallery)) * queries.shape[1]
     ready = 16 * numbers <= memory_budget(max_memory_bytes, gallery)
     if ready:
-        queries, gallery = (prepared_rows(x, distance, backend) for x in (queries, gallery))
+        is_same, queries = gallery is queries, prepared_rows(queries, distance, backend)
+        gallery = queries if is_same else prepared_rows(gallery, distance, backend)
     for rows in spans(len(queries), shape.queries):
         q = queries[rows] if ready else prepare(queries[rows], distance, backend)
         start = int(first[rows].min())

@@ -225,11 +225,17 @@ def _is_on_coarse_grid(q: Array, g: Array, backend: Backend) -> bool:
     All numbers are multiples of one power of two, at most 2^bits of it: four d products of
     2 bits bits each fit into 53 bits.
     """
-    largest = max(float(abs(q).max()), float(abs(g).max()))
     bits = (51 - math.ceil(math.log2(q.shape[1]))) // 2
-    step = math.ldexp(1.0, math.frexp(largest)[1] - bits)
-    probes = (q[:1], g[:1], q, g)  # one row mostly tells
-    return all(bool((rows / step == backend.rint(rows / step)).all()) for rows in probes)
+
+    def fits(rows: Array, largest: float) -> bool:
+        step = math.ldexp(1.0, math.frexp(largest)[1] - bits)
+        return bool((rows / step == backend.rint(rows / step)).all())
+
+    probe = q[:1]  # its own largest number gives no larger step: one row mostly tells
+    if not fits(probe, float(abs(probe).max())):
+        return False
+    largest = max(float(abs(q).max()), float(abs(g).max()))
+    return all(fits(rows, largest) for rows in (g[:1], q, g))
 
 
 def _finish(sums: Array, zero: Array | float, backend: Backend) -> Array:
