@@ -1,8 +1,8 @@
 """A grid of scores: cells of equal width over all the scores that there can be.
 
 A bin is 2^-18 of the range of scores or, where the range is not a power of two, of the next one;
-`Grid` cuts each into 2^0 ... 2^14 cells of equal width, or leaves it out. Where a cell ends is a
-matter of float64 rounding, to the nearest 2^-14 of a bin, half to even.
+`Grid` cuts each into 2^0 ... 2^24 cells of equal width, or leaves it out. Where a cell ends is a
+matter of float64 rounding, to the nearest 2^-24 of a bin, half to even.
 """
 
 import math
@@ -19,7 +19,7 @@ from milepost.neighbors._cells import END_OF_KEYS, LEAST_KEY, Ints, keys_of
 from milepost.neighbors._score import Distance, tree_sum
 
 _BINS = (1 << 18) + 2  # one at either end for what rounding lets out of the range
-_BITS = 14
+_BITS = 24
 UNITS = 1 << _BITS  # of a bin
 _HUGE = 2.0**128  # float32 scores are below
 _CHUNK = 1 << 19  # numbers in a temporary array

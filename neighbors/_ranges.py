@@ -1,5 +1,6 @@
 """Some ranges of scores, cut finely: what remains to be counted to make a result exact."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from milepost.neighbors._backend import Array, Backend
 from milepost.neighbors._cells import END_OF_KEYS, LEAST_KEY, Cells, Ints
 from milepost.neighbors._rank_keys import from_ordered, ordered
 
-_BITS = 14  # of the number of cells that a range has at most
+_BITS = 20  # of the number of all cells
 
 
 class Window(NamedTuple):
@@ -43,11 +44,22 @@ class Ranges:
 
     @classmethod
     def of(cls, cells: Cells, positions: Ints) -> "Ranges":
-        """Return ranges that are cells of a histogram, cut into single scores or 2^14 cells."""
+        """Return ranges that are cells of a histogram, cut as finely as 2^20 cells allow.
+
+        What holds the score 0 is cut there first: many pairs may share it, and few its neighbours.
+        """
         positions = np.sort(positions)[::-1]
-        lowest, widths = cells.lowest[positions], cells.widths[positions]
-        shifts = np.ceil(np.log2(widths)).astype(np.int64) - _BITS
-        return cls(lowest, lowest + widths, shifts.clip(min=0))
+        lowest = cells.lowest[positions]
+        stops = lowest + cells.widths[positions]
+        around = (lowest <= 0) & (stops > 0)
+        cuts = [np.clip(cut, lowest[around], stops[around]) for cut in (0, 1)]
+        lowest = np.sort(np.concatenate([lowest, *cuts]))
+        stops = np.sort(np.concatenate([stops, *cuts]))
+        some = stops > lowest
+        lowest, stops = lowest[some], stops[some]
+        bits = _BITS - math.ceil(math.log2(max(1, len(lowest))))
+        shifts = np.ceil(np.log2(stops - lowest)).astype(np.int64) - bits
+        return cls(lowest, stops, shifts.clip(min=0))
 
     @cached_property
     def _starts(self) -> Ints:
