@@ -110,7 +110,7 @@ class Grid:
         nearest = _numpy.round32(edges)
         is_even = (units & 1) == 0
         reached = (nearest > edges) | ((nearest == edges) & is_even)
-        keys = keys_of(nearest) + ~reached
+        keys: Ints = keys_of(nearest) + ~reached
         keys[units <= 0] = LEAST_KEY
         keys[units >= len(self.bits) << _BITS] = END_OF_KEYS
         return keys
