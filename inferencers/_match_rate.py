@@ -29,7 +29,7 @@ from milepost.neighbors import (
 )
 
 _CODE = "label_code"
-_AUC_BOUND, _AUC_SPREAD = 2.0**-16, 2.0**-20  # errors above which cells are cut further
+_AUC_BOUND, _AUC_SPREAD = 2.0**-16, 2.0**-20  # errors above which cells are cut
 _AUC_CELLS = 1 << 19  # see `Grid.even`
 _ROC_BITS = 14  # of 23 that tell the scores of an octave apart
 _MOST_CELLS = 128  # refined in one pass: at most 32 MiB of counters
@@ -62,9 +62,10 @@ class MatchRate(PairInferencer):
       there are none is NaN.
 
     All but `auc` are exact, equal to those of a list of all scores. `auc` takes scores for tied
-    that share one of about 2^19 cells, laid out where genuine and impostor scores mix. It is off by
-    at most half the share of genuine-impostor combinations that share a cell: less than 1e-6 where
-    scores spread evenly over each 512th of an octave.
+    that share a cell of a histogram: 2^18 over all the scores that there can be and, where these
+    would not do, 2^19 more laid out where genuine and impostor scores mix. It is off by at most
+    half the share of genuine-impostor combinations that share a cell, about 2^-16; where scores
+    spread evenly over each cell, by less than 1e-6.
     Definitions follow ISO/IEC 19795-1, values those of scikit-learn's `roc_curve` (`eer` on its
     straight lines), `roc_auc_score` and `precision_recall_curve`.
 
@@ -72,9 +73,10 @@ class MatchRate(PairInferencer):
     are defined to the bit, and counts are integers.
 
     Memory: a float32 copy of the embeddings, which stay where they are (in a memory-mapped file
-    where they exceed a quarter of the budget); blocks of scores under
-    `max_memory_bytes`; 50 MB of counters. It does not grow with the number of pairs. The first
-    pass fills a histogram, the second (seldom a third) refines it where something is read off.
+    where they exceed a quarter of the budget); blocks of scores under `max_memory_bytes`; 10 MB of
+    counters, 50 MB where many scores fall on few cells. It does not grow with the number of pairs.
+    The first pass fills the histogram. The others refine it where something is read off, and score
+    only the pairs there: mostly one pass, a few where scores crowd.
 
     Args:
         embeddings: the output that holds embeddings, shape (N, d), computed with in float32.
@@ -222,7 +224,7 @@ class MatchRate(PairInferencer):
         return {**metrics, "genuine_pairs": genuine, "impostor_pairs": impostors}
 
     def evidence(self) -> Mapping[str, Table]:
-        """Return `"roc"`: TAR and FAR at thresholds that are 1/512 of an octave apart, or finer."""
+        """Return `"roc"`: TAR and FAR at thresholds 1/512 of an octave apart, or a cell of `auc`."""
         if self._round < 0:
             return {}
         cells = self._cells()

@@ -1,7 +1,7 @@
 """A grid of scores: cells of equal width over all the scores that there can be.
 
 A bin is 2^-18 of the range of scores or, where the range is not a power of two, of the next one;
-`Grid` cuts each into 2^0 ... 2^24 cells of equal width, or leaves it out. Where a cell ends is a
+`Grid` cuts each into 2^0 ... 2^23 cells of equal width, or leaves it out. Where a cell ends is a
 matter of float64 rounding, to the nearest 2^-24 of a bin, half to even.
 """
 
@@ -66,7 +66,7 @@ class Grid:
         weights = np.sqrt(counts[0] * 1.0 * counts[1])
         shares = number * weights / max(weights.sum(), 1.0)
         bits = np.ceil(np.log2(shares, where=shares > 1, out=np.full(len(shares), -1.0)))
-        return Grid(self.least, self.step, bits.clip(max=_BITS).astype(np.int64))
+        return Grid(self.least, self.step, bits.clip(max=_BITS - 1).astype(np.int64))
 
     @cached_property
     def _sizes(self) -> Ints:
@@ -105,12 +105,10 @@ class Grid:
         return GridLookup(self, like, backend)
 
     def _keys(self, units: Ints) -> Ints:
-        """Return the smallest key that is in some units or after them."""
+        """Return the smallest key in some units, an even number, or after them."""
         edges = self.least + (units - 0.5) * (self.step / UNITS)
         nearest = _numpy.round32(edges)
-        is_even = (units & 1) == 0
-        reached = (nearest > edges) | ((nearest == edges) & is_even)
-        keys: Ints = keys_of(nearest) + ~reached
+        keys: Ints = keys_of(nearest) + (nearest < edges)
         keys[units <= 0] = LEAST_KEY
         keys[units >= len(self.bits) << _BITS] = END_OF_KEYS
         return keys

@@ -53,7 +53,7 @@ def test_each_pair_is_in_the_cell_of_its_score(
 @given(
     numbers=st.lists(st.floats(-4, 4, width=32), min_size=4, max_size=24),
     distance=st.sampled_from(DISTANCES),
-    scale=st.sampled_from([1e-38, 1e-30, 1e-6, 1.0, 1e9, 1e19, 1e25]),
+    scale=st.sampled_from([1e-38, 1e-30, 1e-6, 1.0, 1e9, 1e19, 3e20, 1e21, 1e25]),
 )
 def test_any_rows_are_in_the_cells_of_their_scores(
     numbers: list[float], distance: Distance, scale: float

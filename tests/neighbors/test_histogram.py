@@ -98,7 +98,7 @@ def test_refined_cells_hold_single_scores(distance: Distance, max_memory_bytes: 
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-@pytest.mark.parametrize("points", ["spread", "alike", "on a grid", "short and long"])
+@pytest.mark.parametrize("points", ["spread", "alike", "on a grid", "short and long", "huge"])
 def test_cells_hold_the_scores_in_their_range(distance: Distance, points: str) -> None:
     rng = np.random.default_rng(2)
     queries, labels = labelled(2, 60)
@@ -106,6 +106,8 @@ def test_cells_hold_the_scores_in_their_range(distance: Distance, points: str) -
         queries = 1 + queries * np.float32(1e-3)
     if points == "on a grid":
         queries = np.rint(queries)
+    if points == "huge":  # beyond float32 for dot and l2
+        queries *= np.float32(1e20)
     if points == "short and long":
         queries *= np.exp(6 * rng.standard_normal((60, 1))).astype(np.float32)
     found = np.sort(keys(pair_scores(queries, queries, distance=distance).ravel()))
