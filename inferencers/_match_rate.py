@@ -224,7 +224,7 @@ class MatchRate(PairInferencer):
         return {**metrics, "genuine_pairs": genuine, "impostor_pairs": impostors}
 
     def evidence(self) -> Mapping[str, Table]:
-        """Return `"roc"`: TAR and FAR at thresholds 1/512 of an octave apart, or a cell of `auc`."""
+        """Return `"roc"`: TAR and FAR at thresholds 1/512 of an octave apart, or a cell."""
         if self._round < 0:
             return {}
         cells = self._cells()

@@ -20,7 +20,6 @@ from milepost.neighbors._score import (
 )
 
 _WINDOWS = 8  # that a float32 product is compared with
-_SLIM = 1 << 10  # a block is this part of a tile wide: on a CPU, what is done to it stays in cache
 
 
 def pair_histogram(
@@ -71,7 +70,6 @@ def pair_histogram(
     cells_of = layout.lookup(queries, backend)
     windows = layout.windows(_WINDOWS) if isinstance(layout, Ranges) else []
     shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
-    width = min(shape.gallery, max(1, backend.tile_pairs(queries) // _SLIM))
     numbers = (len(queries) + len(gallery)) * queries.shape[1]
     ready = 16 * numbers <= memory_budget(max_memory_bytes, gallery)
     if ready:
@@ -80,7 +78,7 @@ def pair_histogram(
     for rows in spans(len(queries), shape.queries):
         q = queries[rows] if ready else prepare(queries[rows], distance, backend)
         start = int(first[rows].min())
-        for part in spans(len(gallery) - start, width):
+        for part in spans(len(gallery) - start, shape.gallery):
             columns = slice(start + part.start, start + part.stop)
             g = gallery[columns] if ready else prepare(gallery[columns], distance, backend)
             pairing = _Pairing(own[rows], others[columns], first[rows], exclude[rows], columns)

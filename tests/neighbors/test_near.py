@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost.neighbors import Distance, _near, _torch, backend_of
+from milepost.neighbors import Distance, _near, _torch, backend_of, pair_scores
 from milepost.neighbors import _blas as blas
 from milepost.neighbors._near import near_pairs
 from milepost.neighbors._ranges import Window
@@ -28,7 +28,7 @@ def points(seed: int, rows: int, kind: str) -> Array:
     return (numbers * {"huge": 1e19, "tiny": 1e-19}.get(kind, 1.0)).astype(np.float32)
 
 
-def assert_found(queries: Array, gallery: Array, windows: Any, distance: Distance) -> None:
+def assert_found(queries: Any, gallery: Any, windows: Any, distance: Distance) -> None:
     """Check that all pairs in a window are found, each once, with their scores."""
     backend = backend_of(queries)
     q, g = (prepare(rows, distance, backend) for rows in (queries, gallery))
@@ -40,6 +40,10 @@ def assert_found(queries: Array, gallery: Array, windows: Any, distance: Distanc
     assert listed.max(initial=0) <= 1
     for least, most in windows:
         assert listed[(scores >= least) & (scores <= most)].all()
+
+
+def scores_of(queries: Array, gallery: Array, distance: Distance) -> Array:
+    return np.asarray(pair_scores(queries, gallery, distance=distance))
 
 
 def windows_of(scores: Array) -> list[Window]:
@@ -59,9 +63,8 @@ def test_all_pairs_in_the_windows_are_found_with_their_scores(
 ) -> None:
     monkeypatch.setattr(_near, "_MOST", most)  # nothing, few or everything is scored one by one
     queries, gallery = points(0, 30, kind), points(1, 40, kind)
-    rows = [prepare(x, distance, backend_of(x)) for x in (queries, gallery)]
-    scores = score_block(*rows, distance, backend_of(queries))
-    assert_found(convert(queries), convert(gallery), windows_of(scores), distance)
+    windows = windows_of(scores_of(queries, gallery, distance))
+    assert_found(convert(queries), convert(gallery), windows, distance)
 
 
 def test_few_pairs_are_scored_where_windows_are_narrow() -> None:
@@ -76,8 +79,7 @@ def test_no_product_is_rounded_more_than_its_bound_allows(
     distance: Distance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queries, gallery = points(4, 20, "spread"), points(5, 25, "spread")
-    rows = [prepare(x, distance, backend_of(x)) for x in (queries, gallery)]
-    windows = windows_of(score_block(*rows, distance, backend_of(queries)))
+    windows = windows_of(scores_of(queries, gallery, distance))
     precision = torch.get_float32_matmul_precision()
     monkeypatch.setattr(blas, "_is_trapped", lambda: True)
     for setting in ("highest", "medium"):
@@ -101,6 +103,5 @@ def test_no_pair_of_any_rows_is_missed(
     numbers: list[float], distance: Distance, scale: float
 ) -> None:
     rows = (np.array(numbers[: len(numbers) // 2 * 2]).reshape(-1, 2) * scale).astype(np.float32)
-    prepared = prepare(rows, distance, backend_of(rows))
-    scores = score_block(prepared, prepared, distance, backend_of(rows))
-    assert_found(rows, rows, windows_of(np.append(scores, np.float32(1))), distance)
+    windows = windows_of(np.append(scores_of(rows, rows, distance), np.float32(1)))
+    assert_found(rows, rows, windows, distance)
