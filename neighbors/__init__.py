@@ -29,7 +29,6 @@ from milepost.neighbors._ranking import reciprocal_rank as reciprocal_rank
 from milepost.neighbors._ranking import ndcg as ndcg
 from milepost.neighbors._ranking import majority as majority
 from milepost.neighbors._cells import Cells as Cells
-from milepost.neighbors._cells import Layout as Layout
 from milepost.neighbors._cells import cells_of as cells_of
 from milepost.neighbors._grid import Grid as Grid
 from milepost.neighbors._grid import longest_row as longest_row
