@@ -74,7 +74,7 @@ def _in_windows(scores: Array, windows: list[Window], error: float, backend: Bac
 def _rough_scores(
     queries: Array, gallery: Array, distance: Distance, backend: Backend
 ) -> _Rough | None:
-    """Return float32 scores, or nothing where they may overflow, vanish or be less exact."""
+    """Return float32 scores, or nothing where they may overflow or vanish."""
     squares, reach = [], 1.0
     if distance != "cosine":
         squares = [tree_sum(backend.float64(rows) ** 2) for rows in (queries, gallery)]
