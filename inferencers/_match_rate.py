@@ -8,27 +8,31 @@ import numpy as np
 
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._label_table import LabelTable
-from milepost.inferencers._pair_rows import PairRows, beside, positions_of
+from milepost.inferencers._pair_rows import ROLES, PairRows, beside, positions_of
 from milepost.neighbors import (
-    Bins,
     Cells,
     Distance,
+    Grid,
     Point,
+    Ranges,
     accepted_share,
+    area_error,
     area_under_curve,
     best_f1,
     cells_of,
     check_distance,
     equal_error,
-    even_bits,
+    longest_row,
     pair_histogram,
     refinement,
     tar_at_far,
 )
 
 _CODE = "label_code"
-_AUC_CELLS = 1 << 19  # see `even_bits`
-_EXACT_BINS = 128  # cut to single scores in one pass: 32 MiB of counters
+_AUC_BOUND, _AUC_SPREAD = 2.0**-16, 2.0**-20  # errors above which cells are cut
+_AUC_CELLS = 1 << 19  # see `Grid.even`
+_ROC_BITS = 14  # of 23 that tell the scores of an octave apart
+_MOST_CELLS = 128  # refined in one pass: at most 32 MiB of counters
 
 
 @final
@@ -58,9 +62,10 @@ class MatchRate(PairInferencer):
       there are none is NaN.
 
     All but `auc` are exact, equal to those of a list of all scores. `auc` takes scores for tied
-    that share one of about 2^19 cells, laid out where genuine and impostor scores mix. It is off by
-    at most half the share of genuine-impostor combinations that share a cell: less than 1e-6 where
-    scores spread evenly over each 512th of an octave.
+    that share a cell of a histogram: 2^18 over all the scores that there can be and, where these
+    would not do, 2^19 more laid out where genuine and impostor scores mix. It is off by at most
+    half the share of genuine-impostor combinations that share a cell, about 2^-16; where scores
+    spread evenly over each cell, by less than 1e-6.
     Definitions follow ISO/IEC 19795-1, values those of scikit-learn's `roc_curve` (`eer` on its
     straight lines), `roc_auc_score` and `precision_recall_curve`.
 
@@ -68,9 +73,10 @@ class MatchRate(PairInferencer):
     are defined to the bit, and counts are integers.
 
     Memory: a float32 copy of the embeddings, which stay where they are (in a memory-mapped file
-    where they exceed a quarter of the budget); blocks of scores under
-    `max_memory_bytes`; 50 MB of counters. It does not grow with the number of pairs. The first
-    pass fills a histogram, the second (seldom a third) refines it where something is read off.
+    where they exceed a quarter of the budget); blocks of scores under `max_memory_bytes`; 10 MB of
+    counters, 50 MB where many scores fall on few cells. It does not grow with the number of pairs.
+    The first pass fills the histogram. The others refine it where something is read off, and score
+    only the pairs there: mostly one pass, a few where scores crowd.
 
     Args:
         embeddings: the output that holds embeddings, shape (N, d), computed with in float32.
@@ -133,8 +139,11 @@ class MatchRate(PairInferencer):
         self._collected = PairRows(*self.fetches)
         self._others: list[LabelTable] = []  # those of other workers
         self._table: LabelTable | None = None
-        self._bins, self._counts = Bins.coarse(), np.zeros(0, np.int64)
+        self._longest = 0.0  # of the rows of all workers
+        self._layout: Grid | Ranges = Grid.over(self._distance)
+        self._counts = np.zeros(0, np.int64)
         self._kept: Cells | None = None  # the histogram of the rounds before
+        self._now: Cells | None = None  # the histogram with what this round counted
         self._round = -1
 
     def update(self, rows: Rows) -> None:
@@ -144,21 +153,24 @@ class MatchRate(PairInferencer):
     def state(self) -> State:
         if self._round < 0:
             table = LabelTable.sum([self._collected.table(), *self._others])
-            return {"labels": table.labels, "counts": table.counts}
+            longest = max(self._longest, self._own_longest())
+            return {"labels": table.labels, "counts": table.counts, "longest": np.array(longest)}
         return {"pairs": self._counts}
 
     def merge(self, states: Sequence[State]) -> None:
         if self._round < 0:
-            self._others += [LabelTable(**state) for state in states]
+            self._others += [LabelTable(state["labels"], state["counts"]) for state in states]
+            self._longest = max([self._longest, *(float(state["longest"]) for state in states)])
             self._table = None
         else:
             self._counts = np.sum([self._counts, *(state["pairs"] for state in states)], axis=0)
+            self._now = None
 
     @property
     def rounds(self) -> int:
         if self._round < 0:
             return int(self._labels().counts[:, 0].any())
-        return self._round + 1 + (self._next_bins().cells > 0)
+        return self._round + 1 + (self._next_layout().cells > 0)
 
     def rows(self) -> Rows:
         table, role = self._labels(), self._gallery
@@ -172,24 +184,27 @@ class MatchRate(PairInferencer):
 
     def start_round(self, round: int) -> None:
         self._labels()
-        if self._round >= 0:
-            bins = self._next_bins()
-            self._bins, self._kept = bins, self._cells()
+        if self._round < 0:
+            self._longest = max(self._longest, self._own_longest())
+            self._layout = Grid.over(self._distance, self._longest)
+        else:
+            self._kept, self._layout = self._cells(), self._next_layout()
         self._round = round
-        self._counts = np.zeros((2, self._bins.cells), np.int64)
+        self._counts, self._now = np.zeros((2, self._layout.cells), np.int64), None
 
     def scan(self, part: Rows, round: int) -> None:
         own, ids = self._collected.of("query"), part["id"]
-        if not len(own.ids) or not len(ids) or not self._bins.cells:
+        if not len(own.ids) or not len(ids) or not self._layout.cells:
             return
         within = self._gallery == "query"  # then a pair is counted by the owner of its smaller id
         copies = self.shared_ids and not within
+        self._now = None
         self._counts += pair_histogram(
             own.embeddings,
             beside(part[self.fetches[0]], own.embeddings),
             self._codes,
             part[_CODE],
-            self._bins,
+            self._layout,
             distance=self._distance,
             first=np.searchsorted(ids, own.ids, side="right") if within else None,
             exclude=positions_of(own.ids, ids) if copies else None,
@@ -209,11 +224,11 @@ class MatchRate(PairInferencer):
         return {**metrics, "genuine_pairs": genuine, "impostor_pairs": impostors}
 
     def evidence(self) -> Mapping[str, Table]:
-        """Return `"roc"`: TAR and FAR at thresholds that are 1/512 of an octave apart, or finer."""
+        """Return `"roc"`: TAR and FAR at thresholds 1/512 of an octave apart, or a cell."""
         if self._round < 0:
             return {}
         cells = self._cells()
-        last = np.flatnonzero(np.diff(cells.bins, append=-1))
+        last = np.flatnonzero(np.diff(cells.lowest >> _ROC_BITS, append=-(2**31)))
         with np.errstate(invalid="ignore"):  # 0 / 0: no such pairs
             return {
                 "roc": {
@@ -231,18 +246,31 @@ class MatchRate(PairInferencer):
             self._codes = self._table.codes(self._collected.of("query").labels)
         return self._table
 
+    def _own_longest(self) -> float:
+        """Return the length of the longest row of this worker, where scores depend on it."""
+        if self._distance == "cosine":
+            return 1.0
+        return max(longest_row(self._collected.of(role).embeddings) for role in ROLES)
+
     def _cells(self) -> Cells:
         """Return the histogram as it is by now."""
-        if self._kept is None:
-            return cells_of(self._bins, self._counts)
-        return self._kept.refined(self._bins, self._counts)
+        if self._now is None:
+            self._now = (
+                cells_of(self._layout, self._counts)
+                if self._kept is None
+                else self._kept.refined(self._layout, self._counts)
+            )
+        return self._now
 
-    def _next_bins(self) -> Bins:
-        """Return what the next round refines."""
+    def _next_layout(self) -> Grid | Ranges:
+        """Return what the next round counts: at most once finer cells everywhere, then ranges."""
         cells = self._cells()
-        even = even_bits(cells, _AUC_CELLS) if self._round == 0 else None
+        if isinstance(self._layout, Grid) and self._round == 0:
+            bound, spread = area_error(cells)
+            if bound > _AUC_BOUND or spread > _AUC_SPREAD:
+                return self._layout.even(self._counts, _AUC_CELLS)
         points = [point for *_, point in self._points(cells)]
-        return refinement(even, cells, points, _EXACT_BINS)
+        return refinement(cells, points, _MOST_CELLS)
 
     def _points(self, cells: Cells) -> list[tuple[str, str, Point]]:
         """Return what is read from the histogram: name, name of its threshold, point."""

@@ -28,9 +28,11 @@ from milepost.neighbors._ranking import r_precision as r_precision
 from milepost.neighbors._ranking import reciprocal_rank as reciprocal_rank
 from milepost.neighbors._ranking import ndcg as ndcg
 from milepost.neighbors._ranking import majority as majority
-from milepost.neighbors._histogram import Bins as Bins
-from milepost.neighbors._histogram import Cells as Cells
-from milepost.neighbors._histogram import cells_of as cells_of
+from milepost.neighbors._cells import Cells as Cells
+from milepost.neighbors._cells import cells_of as cells_of
+from milepost.neighbors._grid import Grid as Grid
+from milepost.neighbors._grid import longest_row as longest_row
+from milepost.neighbors._ranges import Ranges as Ranges
 from milepost.neighbors._histogram import pair_histogram as pair_histogram
 from milepost.neighbors._operating_points import Point as Point
 from milepost.neighbors._operating_points import accepted_share as accepted_share
@@ -40,7 +42,7 @@ from milepost.neighbors._operating_points import at_precision as at_precision
 from milepost.neighbors._operating_points import equal_error as equal_error
 from milepost.neighbors._operating_points import best_f1 as best_f1
 from milepost.neighbors._operating_points import area_under_curve as area_under_curve
-from milepost.neighbors._operating_points import even_bits as even_bits
+from milepost.neighbors._operating_points import area_error as area_error
 from milepost.neighbors._operating_points import refinement as refinement
 from milepost.neighbors._distance_measure import DistanceMeasure as DistanceMeasure
 from milepost.neighbors._distances import CosineSimilarity as CosineSimilarity

@@ -38,7 +38,7 @@ class Backend(Protocol):
         """Return float64 `x` rounded to float32, to infinity where it is too large."""
 
     def bits(self, x: Array) -> Array:
-        """Return float32 `x` seen as int32."""
+        """Return float32 `x` seen as int32, float64 as int64."""
 
     def from_bits(self, x: Array) -> Array:
         """Return integers in the range of int32 seen as float32."""
@@ -48,6 +48,12 @@ class Backend(Protocol):
 
     def rint(self, x: Array) -> Array:
         """Return the nearest whole numbers."""
+
+    def last_at_most(self, edges: Array, x: Array) -> Array:
+        """Return for each `x` the position of the last of ascending `edges` that is no larger.
+
+        Where there is none, the position is 0.
+        """
 
     def finite_rows(self, x: Array) -> Array:
         """Return which rows of `x` have no NaN and no infinity."""

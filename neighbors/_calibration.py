@@ -14,20 +14,20 @@ import numpy.typing as npt
 
 from milepost.errors import unknown_name
 from milepost.neighbors._backend import Array, Backend, backend_of
+from milepost.neighbors._cells import Cells, Ints, cells_of, keys_of
 from milepost.neighbors._distance_measure import DistanceMeasure, value_blocks
-from milepost.neighbors._histogram import Bins, CellLookup, Cells, Ints, cells_of
 from milepost.neighbors._operating_points import (
     Point,
     at_precision,
     at_recall,
     best_f1,
-    key_of,
     refinement,
     tar_at_far,
 )
+from milepost.neighbors._ranges import Ranges
 from milepost.neighbors._score import as_rows
 
-_EXACT_BINS = 128  # cut to single values in one pass: 32 MiB of counters
+_MOST_CELLS = 128  # refined in one pass: 32 MiB of counters
 _RATES = {"far": tar_at_far, "precision": at_precision, "recall": at_recall}
 
 ReadPoint: TypeAlias = Callable[[Cells], Point]
@@ -162,14 +162,14 @@ def fit(distance: DistanceMeasure, rows: LabelledRows, target: str) -> tuple[flo
     Every pass over the pairs fills a histogram, each but the first in finer cells where the target
     is: two or three passes. Memory: blocks of values, and 40 MB; it does not grow with the pairs.
     """
-    read, bins = reader_of(target), Bins.coarse()
-    cells = cells_of(bins, _histogram(distance, rows, bins))
-    while (bins := refinement(None, cells, [point := read(cells)], _EXACT_BINS)).cells:
-        cells = cells.refined(bins, _histogram(distance, rows, bins))
+    read, ranges = reader_of(target), Ranges.everything()
+    cells = cells_of(ranges, _histogram(distance, rows, ranges))
+    while (ranges := refinement(cells, [point := read(cells)], _MOST_CELLS)).cells:
+        cells = cells.refined(ranges, _histogram(distance, rows, ranges))
     if math.isnan(point.score):
         msg = f"no threshold reaches {target!r} on the rows fitted on; ask for less"
         raise ValueError(msg)
-    inside = cells.lowest >= key_of(np.float32(point.score))
+    inside = cells.lowest >= keys_of(point.score)
     kinds = np.stack([cells.impostors, cells.genuine])
     counts = np.stack([kinds[:, inside].sum(axis=1), kinds.sum(axis=1)])
     threshold = point.score if distance.is_inverted else 0.0 - point.score
@@ -187,13 +187,13 @@ def measure(distance: DistanceMeasure, rows: LabelledRows, threshold: float) -> 
     return PairRates.of(counts)
 
 
-def _histogram(distance: DistanceMeasure, rows: LabelledRows, bins: Bins) -> Ints:
+def _histogram(distance: DistanceMeasure, rows: LabelledRows, ranges: Ranges) -> Ints:
     """Return how many impostor and genuine pairs have their score in each cell."""
     backend = backend_of(rows.embeddings)
-    cell_of = CellLookup(bins, rows.embeddings, backend)
-    counts = backend.array(np.zeros(2 * (bins.cells + 1), np.int64), like=rows.embeddings)
+    cell_of = ranges.lookup(rows.embeddings, backend)
+    counts = backend.array(np.zeros(2 * (ranges.cells + 1), np.int64), like=rows.embeddings)
     for scores, same in _scored_pairs(distance, rows):
-        backend.tally(counts, cell_of(scores) + same * (bins.cells + 1))
+        backend.tally(counts, cell_of(scores) + same * (ranges.cells + 1))
     return backend.numpy(counts).reshape(2, -1)[:, :-1]
 
 

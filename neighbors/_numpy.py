@@ -39,7 +39,7 @@ def round32(x: Array) -> Array:
 
 
 def bits(x: Array) -> Array:
-    return x.view(np.int32)
+    return x.view(np.int64 if x.dtype == np.float64 else np.int32)
 
 
 def from_bits(x: Array) -> Array:
@@ -52,6 +52,10 @@ def sqrt(x: Array) -> Array:
 
 def rint(x: Array) -> Array:
     return np.rint(x)
+
+
+def last_at_most(edges: Array, x: Array) -> Array:
+    return np.searchsorted(edges, x, side="right").clip(1) - 1
 
 
 def finite_rows(x: Array) -> Array:

@@ -6,12 +6,14 @@ Thresholds are the scores that occur, and one above them all that accepts nothin
 returns a `Point` that also names the cells which must be cut further before its numbers are exact.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from milepost.neighbors._histogram import BIN_BITS, NUMBER_OF_BINS, Bins, Cells, Ints
+from milepost.neighbors._cells import Cells, Ints, keys_of
+from milepost.neighbors._ranges import Ranges
 
 
 class Point(NamedTuple):
@@ -36,8 +38,8 @@ def accepted_share(cells: Cells, pairs: Ints, score: np.float32) -> Point:
         pairs: `cells.genuine` or `cells.impostors`.
         score: the threshold.
     """
-    cut = key_of(score)
-    inside = (cells.lowest < cut) & (cut < cells.lowest + (1 << cells.shifts))
+    cut = keys_of(score)
+    inside = (cells.lowest < cut) & (cut < cells.lowest + cells.widths)
     accepted = pairs[cells.lowest >= cut].sum()
     return Point(_share(accepted, pairs.sum()), float(score), np.flatnonzero(inside))
 
@@ -48,15 +50,15 @@ def tar_at_far(cells: Cells, far: float) -> Point:
     It is that of the smallest score above the (m + 1)-th highest impostor score, where m is the
     number of impostor pairs that `far` lets in. A `far` below 1 / I lets none in.
     """
-    impostors, genuine = int(cells.impostors.sum()), int(cells.genuine.sum())
+    impostors, genuine = cells.kinds
     if not impostors or not genuine:
         return _nothing()
-    shares = np.cumsum(cells.impostors) / impostors
+    shares = cells.false / impostors
     accepted = int(np.searchsorted(shares, far, side="right"))  # cells that are let in whole
     wanted = _inexact(cells, accepted - 1, accepted)
     if accepted == 0:
         return Point(0.0, np.nan, wanted)
-    tar = int(cells.genuine[:accepted].sum()) / genuine
+    tar = int(cells.true[accepted - 1]) / genuine
     return Point(tar, float(cells.scores[accepted - 1]), wanted)
 
 
@@ -67,10 +69,10 @@ def at_recall(cells: Cells, recall: float) -> Point:
         cells: the histogram.
         recall: above 0 and at most 1.
     """
-    genuine = int(cells.genuine.sum())
+    _, genuine = cells.kinds
     if not genuine:
         return _nothing()
-    shares = np.cumsum(cells.genuine) / genuine
+    shares = cells.true / genuine
     at = int(np.searchsorted(shares, recall))
     return Point(float(shares[at]), float(cells.scores[at]), _inexact(cells, at))
 
@@ -85,13 +87,13 @@ def at_precision(cells: Cells, precision: float) -> Point:
         cells: the histogram.
         precision: above 0 and at most 1.
     """
-    genuine = int(cells.genuine.sum())
+    _, genuine = cells.kinds
     if not genuine:
         return _nothing()
-    true, false = np.cumsum(cells.genuine), np.cumsum(cells.impostors)
+    true, false = cells.true, cells.false
     good = np.flatnonzero(true / (true + false) >= precision)
     at = int(np.searchsorted(true, true[good[-1]])) if good.size else -1
-    mixed = np.flatnonzero((cells.genuine > 0) & (cells.impostors > 0) & (cells.shifts > 0))
+    mixed = np.flatnonzero((cells.genuine > 0) & (cells.impostors > 0) & (cells.widths > 1))
     hits, others = true[mixed], (false - cells.impostors)[mixed]  # its genuine pairs come first
     promising = mixed[(mixed > at) & (hits / (hits + others) >= precision)]
     wanted = np.concatenate([promising[::-1], _inexact(cells, at)])
@@ -105,11 +107,11 @@ def equal_error(cells: Cells) -> Point:
 
     Its threshold is that of the line's two ends where FAR and FRR differ least; the lower on a tie.
     """
-    impostors, genuine = int(cells.impostors.sum()), int(cells.genuine.sum())
+    impostors, genuine = cells.kinds
     if not impostors or not genuine:
         return _nothing()
-    far = np.concatenate([[0.0], np.cumsum(cells.impostors) / impostors])
-    frr = np.concatenate([[genuine], genuine - np.cumsum(cells.genuine)]) / genuine
+    far = np.concatenate([[0.0], cells.false / impostors])
+    frr = np.concatenate([[genuine], genuine - cells.true]) / genuine
     below = int(np.argmax(far >= frr))  # below[0] accepts nothing, so it is at least 1
     above = below - 1
     gap_below, gap_above = far[below] - frr[below], frr[above] - far[above]
@@ -124,14 +126,14 @@ def best_f1(cells: Cells) -> Point:
 
     TP and FP are the genuine and impostor pairs that are accepted.
     """
-    genuine = int(cells.genuine.sum())
+    _, genuine = cells.kinds
     if not genuine:
         return _nothing()
-    true, false = np.cumsum(cells.genuine), np.cumsum(cells.impostors)
+    true, false = cells.true, cells.false
     f1 = 2 * true / (true + false + genuine)
     best = int(np.argmax(f1))
     ceiling = 2 * true / (true + false - cells.impostors + genuine)  # its genuine pairs come first
-    mixed = (cells.genuine > 0) & (cells.impostors > 0) & (cells.shifts > 0)
+    mixed = (cells.genuine > 0) & (cells.impostors > 0) & (cells.widths > 1)
     candidates = np.flatnonzero(mixed & (ceiling >= f1[best]))
     promising = candidates[np.argsort(-ceiling[candidates], kind="stable")]
     wanted = np.concatenate([_inexact(cells, best), promising[promising != best]])
@@ -144,52 +146,51 @@ def area_under_curve(cells: Cells) -> Point:
     Pairs that share a cell count as ties, so that it is off by at most half the share of
     genuine-impostor combinations that share one. `score` is NaN and `wanted` empty.
     """
-    impostors, genuine = int(cells.impostors.sum()), int(cells.genuine.sum())
+    impostors, genuine = cells.kinds
     if not impostors or not genuine:
         return _nothing()
-    above = np.cumsum(cells.genuine) - cells.genuine / 2
+    above = cells.true - cells.genuine / 2
     value = float(((cells.impostors / impostors) * (above / genuine)).sum())
     return Point(value, np.nan, np.zeros(0, np.int64))
 
 
-def even_bits(cells: Cells, number: int) -> Ints:
-    """Return how finely to cut each bin, so that few genuine-impostor combinations share a cell.
+class AreaError(NamedTuple):
+    """How far off the area under the curve is at most.
 
-    `number` cells are shared out in proportion to sqrt(genuine x impostors); rounding up to powers
-    of two at most doubles them. Where scores spread evenly in each bin, the area under the curve
-    is then off by at most 1 / (2 `number`), by the Cauchy-Schwarz inequality.
-
-    Returns:
-        int64 (2^18,), log2 of the number of cells; 0 where a bin need not be cut.
+    Attributes:
+        bound: half the share of genuine-impostor combinations in one cell of several scores.
+        spread: three standard deviations, where scores spread evenly over each cell.
     """
-    weights = np.where(cells.shifts > 0, np.sqrt(cells.genuine * 1.0 * cells.impostors), 0.0)
-    bits = np.zeros(NUMBER_OF_BINS, np.int64)
-    some = weights > 0
-    shares = number * weights[some] / weights.sum()
-    bits[cells.bins[some]] = np.ceil(np.log2(shares)).clip(0, BIN_BITS)
-    return bits
+
+    bound: float
+    spread: float
 
 
-def refinement(even: Ints | None, cells: Cells, points: list[Point], most: int) -> Bins:
-    """Return bins that make points exact: those they want to single scores, `most` in a pass.
+def area_error(cells: Cells) -> AreaError:
+    """Return how far off `area_under_curve` is.
+
+    Of g genuine and i impostor pairs spread evenly over a cell, the number of combinations in the
+    right order has a variance of about g i (g + i) / 12, as in the Mann-Whitney test.
+    """
+    wide = cells.widths > 1
+    genuine, impostors = cells.genuine[wide] * 1.0, cells.impostors[wide]
+    tied = genuine * impostors
+    all_combinations = max(1.0, 1.0 * cells.kinds[0] * cells.kinds[1])
+    deviation = math.sqrt(float((tied * (genuine + impostors)).sum()) / 12)
+    return AreaError(float(tied.sum()) / 2 / all_combinations, 3 * deviation / all_combinations)
+
+
+def refinement(cells: Cells, points: list[Point], most: int) -> Ranges:
+    """Return ranges that make points exact, once they are counted.
 
     Args:
-        even: how finely to cut other bins, as `even_bits` gives it; None: they are left out.
         cells: the histogram as it is.
         points: what is to be read from it.
-        most: the number of bins that may be cut to single scores; the others wait for a pass more.
+        most: the number of cells that may be refined; the others wait for a pass more.
     """
-    bits = np.full(NUMBER_OF_BINS, -1) if even is None else np.where(even > 0, even, -1)
-    wanted = cells.bins[np.concatenate([point.wanted for point in points])]
+    wanted = np.concatenate([point.wanted for point in points])
     _, first = np.unique(wanted, return_index=True)
-    bits[wanted[np.sort(first)[:most]]] = BIN_BITS
-    return Bins(bits)
-
-
-def key_of(score: np.float32) -> int:
-    """Return the key of a score."""
-    bits = int(np.float32(score + np.float32(0.0)).view(np.int32))
-    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return Ranges.of(cells, wanted[np.sort(first)[:most]])
 
 
 def _share(part: np.int64, whole: np.int64) -> float:
@@ -203,5 +204,5 @@ def _nothing() -> Point:
 def _inexact(cells: Cells, *positions: int) -> npt.NDArray[np.int64]:
     """Return those of the positions at which there is a cell that holds more than one score."""
     return np.array(
-        [p for p in positions if 0 <= p < len(cells.shifts) and cells.shifts[p] > 0], np.int64
+        [p for p in positions if 0 <= p < len(cells.widths) and cells.widths[p] > 1], np.int64
     )

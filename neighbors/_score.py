@@ -101,18 +101,33 @@ def score_block(queries: Array, gallery: Array, distance: Distance, backend: Bac
 
     Memory: about 60 bytes a pair, and three float64 copies of the rows.
     """
+    sums, reach, exact = pair_sums(queries, gallery, distance, backend)
+    if exact:
+        return exact_scores(sums, reach, distance, backend)
+    scores, doubt = rounded(sums, reach, queries.shape[1], distance, backend)
+    return _settle(scores, doubt, queries, gallery, distance, backend)
+
+
+def pair_sums(
+    queries: Array, gallery: Array, distance: Distance, backend: Backend
+) -> tuple[Array, Array | float, bool]:
+    """Return float64 sums (Q, G) of prepared rows, by a matrix product.
+
+    Also what their error is relative to, (Q, G) or one number, and whether they have none.
+    """
     q, g = backend.float64(queries), backend.float64(gallery)
     exact = _is_on_coarse_grid(q, g, backend)
     if distance == "l2":
-        sums, reach = _minus_squared_distances(q, g, exact, backend)
-    else:
-        sums, reach = q @ g.T, 1.0
-        if distance == "dot":
-            reach = _norms(q, backend)[:, None] * _norms(g, backend)[None, :]
-    if exact:
-        return _finish(sums, 0.0 if distance == "l2" else reach * _ZERO, backend)
-    scores, doubt = _rounded(sums, reach, q.shape[1], distance, backend)
-    return _settle(scores, doubt, queries, gallery, distance, backend)
+        return *_minus_squared_distances(q, g, exact, backend), exact
+    reach = 1.0
+    if distance == "dot":
+        reach = _norms(q, backend)[:, None] * _norms(g, backend)[None, :]
+    return q @ g.T, reach, exact
+
+
+def exact_scores(sums: Array, reach: Array | float, distance: Distance, backend: Backend) -> Array:
+    """Return the scores of sums that have no error."""
+    return _finish(sums, 0.0 if distance == "l2" else reach * _ZERO, backend)
 
 
 def score_lists(
@@ -140,10 +155,10 @@ def score_lists(
         if distance == "dot":
             g *= g
             reach = _norms(q, backend)[:, None] * backend.sqrt(g.sum(axis=-1))
-    scores, doubt = _rounded(sums, reach, q.shape[1], distance, backend)
+    scores, doubt = rounded(sums, reach, q.shape[1], distance, backend)
     if bool(doubt.any()):
         i, j = backend.positions(doubt)
-        scores[i, j] = _tree_scores_of(queries, gallery, i, positions[i, j], distance, backend)
+        scores[i, j] = listed_scores(queries, gallery, i, positions[i, j], distance, backend)
     return scores
 
 
@@ -159,12 +174,12 @@ def pair_scores_of(
     return scores
 
 
-def _rounded(
+def rounded(
     sums: Array, reach: Array | float, dimension: int, distance: Distance, backend: Backend
 ) -> tuple[Array, Array]:
     """Return float64 sums as scores, and which of them are in doubt."""
     zero = 0.0 if distance == "l2" else reach * _ZERO
-    error = reach * _relative_error(dimension)
+    error = reach * relative_error(dimension)
     scores = backend.round32(sums - error) + 0.0  # no negative zero
     doubt = scores != backend.round32(sums + error)
     small = abs(sums) <= zero + error
@@ -179,7 +194,7 @@ def _norms(rows: Array, backend: Backend) -> Array:
     return backend.sqrt(tree_sum(rows * rows))
 
 
-def _relative_error(dimension: int) -> float:
+def relative_error(dimension: int) -> float:
     """Bound the distance of a product or an expanded square from the tree sum.
 
     gamma_d for the product in any order, 2 gamma_log2(d) for two tree sums, and 16 roundings for
@@ -210,11 +225,17 @@ def _is_on_coarse_grid(q: Array, g: Array, backend: Backend) -> bool:
     All numbers are multiples of one power of two, at most 2^bits of it: four d products of
     2 bits bits each fit into 53 bits.
     """
-    largest = max(float(abs(q).max()), float(abs(g).max()))
     bits = (51 - math.ceil(math.log2(q.shape[1]))) // 2
-    step = math.ldexp(1.0, math.frexp(largest)[1] - bits)
-    probes = (q[:1], g[:1], q, g)  # one row mostly tells
-    return all(bool((rows / step == backend.rint(rows / step)).all()) for rows in probes)
+
+    def fits(rows: Array, largest: float) -> bool:
+        step = math.ldexp(1.0, math.frexp(largest)[1] - bits)
+        return bool((rows / step == backend.rint(rows / step)).all())
+
+    probe = q[:1]  # its own largest number gives no larger step: one row mostly tells
+    if not fits(probe, float(abs(probe).max())):
+        return False
+    largest = max(float(abs(q).max()), float(abs(g).max()))
+    return all(fits(rows, largest) for rows in (g[:1], q, g))
 
 
 def _finish(sums: Array, zero: Array | float, backend: Backend) -> Array:
@@ -239,17 +260,19 @@ def _settle(
             return score_block(unique_q, unique_g, distance, backend)[where_q][:, where_g]
     if doubtful:
         i, j = backend.positions(doubt)
-        scores[i, j] = _tree_scores_of(queries, gallery, i, j, distance, backend)
+        scores[i, j] = listed_scores(queries, gallery, i, j, distance, backend)
     return scores
 
 
-def _tree_scores_of(
+def listed_scores(
     queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
 ) -> Array:
-    """Return what `tree_scores` does for pairs, some, given by their positions."""
+    """Return the scores of prepared rows, float32 (P,), at the positions of P pairs."""
     step = max(1, _CHUNK // queries.shape[1])
-    some = (slice(start, start + step) for start in range(0, len(i), step))
-    parts = [tree_scores(queries[i[s]], gallery[j[s]], distance, backend) for s in some]
+    parts = [
+        tree_scores(queries[i[at : at + step]], gallery[j[at : at + step]], distance, backend)
+        for at in range(0, max(1, len(i)), step)
+    ]
     return backend.concat(parts, axis=0)
 
 

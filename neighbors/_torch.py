@@ -43,7 +43,7 @@ def round32(x: torch.Tensor) -> torch.Tensor:
 
 
 def bits(x: torch.Tensor) -> torch.Tensor:
-    return x.view(torch.int32)
+    return x.view(torch.int64 if x.dtype == torch.float64 else torch.int32)
 
 
 def from_bits(x: torch.Tensor) -> torch.Tensor:
@@ -56,6 +56,10 @@ def sqrt(x: torch.Tensor) -> torch.Tensor:
 
 def rint(x: torch.Tensor) -> torch.Tensor:
     return x.round()
+
+
+def last_at_most(edges: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return torch.searchsorted(edges, x, right=True).clip(1) - 1
 
 
 def finite_rows(x: torch.Tensor) -> torch.Tensor:

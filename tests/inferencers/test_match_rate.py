@@ -123,7 +123,7 @@ def test_scores_that_fill_one_bin_are_told_apart() -> None:
 def test_more_rounds_are_made_where_many_bins_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = clustered(5, 80)
     expected = evaluate(lambda: MatchRate(far=FAR), rows)
-    monkeypatch.setattr(_match_rate, "_EXACT_BINS", 1)
+    monkeypatch.setattr(_match_rate, "_MOST_CELLS", 1)
     inferencer = MatchRate(far=FAR)
     found = run([inferencer], [rows])
     assert inferencer.rounds > 4

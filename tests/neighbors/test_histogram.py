@@ -5,15 +5,17 @@ import pytest
 import torch
 
 from milepost.neighbors import (
-    Bins,
     Cells,
     Distance,
+    Grid,
+    Ranges,
     accepted_share,
+    area_error,
     area_under_curve,
     best_f1,
     cells_of,
     equal_error,
-    even_bits,
+    longest_row,
     pair_histogram,
     pair_scores,
     refinement,
@@ -29,11 +31,14 @@ def labelled(seed: int, rows: int) -> tuple[Array, Array]:
     return rng.standard_normal((rows, 3)).astype(np.float32), rng.integers(0, 4, rows)
 
 
-def fine(bins: Array) -> Bins:
-    """Cut some bins to single scores, and leave out the others."""
-    bits = np.full(1 << 18, -1)
-    bits[bins] = 14
-    return Bins(bits)
+def every(cells: Cells, step: int = 1) -> Ranges:
+    """Cut cells to single scores, all or every so many."""
+    return Ranges.of(cells, np.arange(0, len(cells.lowest), step))
+
+
+def keys(scores: Array) -> Array:
+    bits = scores.view(np.int32).astype(np.int64)
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
 def counts_of(cells: Cells) -> dict[float, tuple[int, int]]:
@@ -53,7 +58,7 @@ def oracle(scores: Array, same: Array, counted: Array) -> dict[float, tuple[int,
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("max_memory_bytes", [1, 4000, None])
-def test_refined_bins_hold_single_scores(distance: Distance, max_memory_bytes: int | None) -> None:
+def test_refined_cells_hold_single_scores(distance: Distance, max_memory_bytes: int | None) -> None:
     queries, query_labels = labelled(0, 11)
     gallery, gallery_labels = labelled(1, 16)
     first, exclude = np.arange(11), np.arange(11) + 3
@@ -62,57 +67,68 @@ def test_refined_bins_hold_single_scores(distance: Distance, max_memory_bytes: i
     same = query_labels[:, None] == gallery_labels[None, :]
     expected = oracle(pair_scores(queries, gallery, distance=distance), same, counted)
 
-    def histogram(bins: Bins, convert: Any = np.asarray) -> Array:
-        arrays = convert(queries), convert(gallery), query_labels, gallery_labels
+    def histogram(layout: Grid | Ranges, convert: Any = np.asarray) -> Array:
         return pair_histogram(
-            *arrays,
-            bins,
+            convert(queries),
+            convert(gallery),
+            query_labels,
+            gallery_labels,
+            layout,
             distance=distance,
             first=first,
             exclude=exclude,
             max_memory_bytes=max_memory_bytes,
         )
 
-    coarse = cells_of(Bins.coarse(), histogram(Bins.coarse()))
-    assert coarse.impostors.sum() == (counted & ~same).sum()
-    assert coarse.genuine.sum() == (counted & same).sum()
-    half = coarse.bins[::2]
-    mixed = coarse.refined(fine(half), histogram(fine(half)))
-    assert (mixed.shifts == 0).any()
-    assert (mixed.shifts == 14).any()
-    assert (np.diff(mixed.lowest) < 0).all()
-    exact = mixed.refined(fine(coarse.bins), histogram(fine(coarse.bins)))
-    assert counts_of(exact) == expected
-    in_torch = histogram(fine(coarse.bins), torch.from_numpy)
-    np.testing.assert_array_equal(in_torch, histogram(fine(coarse.bins)))
+    longest = max(longest_row(rows) for rows in (queries, gallery))
+    for layout in (Ranges.everything(), Grid.over(distance, longest)):
+        coarse = cells_of(layout, histogram(layout))
+        assert coarse.impostors.sum() == (counted & ~same).sum()
+        assert coarse.genuine.sum() == (counted & same).sum()
+        half = every(coarse, 2)
+        mixed = coarse.refined(half, histogram(half))
+        assert (mixed.widths == 1).any()
+        assert (mixed.widths > 1).any()
+        assert (np.diff(mixed.lowest) < 0).all()
+        while (mixed.widths > 1).any():
+            mixed = mixed.refined(every(mixed), histogram(every(mixed)))
+        assert counts_of(mixed) == expected
+        for cut in (layout, half):
+            np.testing.assert_array_equal(histogram(cut, torch.from_numpy), histogram(cut))
 
 
-def test_cells_of_any_width_hold_the_scores_in_their_range() -> None:
-    queries, labels = labelled(2, 40)
-    scores = pair_scores(queries, queries)
-    everything = pair_histogram(queries, queries, labels, labels, Bins.coarse())
-    coarse = cells_of(Bins.coarse(), everything)
-    bits = np.full(1 << 18, -1)
-    bits[coarse.bins] = np.arange(len(coarse.bins)) % 15
-    bins = Bins(bits)
-    cells = cells_of(bins, pair_histogram(queries, queries, labels, labels, bins))
-    assert (cells.impostors + cells.genuine).sum() == scores.size
-    keys = scores.view(np.int32)
-    keys = keys ^ ((keys >> 31) & 0x7FFFFFFF)
-    for lowest, shift, count in zip(
-        cells.lowest, cells.shifts, cells.impostors + cells.genuine, strict=True
-    ):
-        assert ((keys >= lowest) & (keys < lowest + (1 << shift))).sum() == count
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("points", ["spread", "alike", "on a grid", "short and long", "huge"])
+def test_cells_hold_the_scores_in_their_range(distance: Distance, points: str) -> None:
+    rng = np.random.default_rng(2)
+    queries, labels = labelled(2, 60)
+    if points == "alike":
+        queries = 1 + queries * np.float32(1e-3)
+    if points == "on a grid":
+        queries = np.rint(queries)
+    if points == "huge":  # beyond float32 for dot and l2
+        queries *= np.float32(1e20)
+    if points == "short and long":
+        queries *= np.exp(6 * rng.standard_normal((60, 1))).astype(np.float32)
+    found = np.sort(keys(pair_scores(queries, queries, distance=distance).ravel()))
+    coarse = Grid.over(distance, longest_row(queries))
+    counts = pair_histogram(queries, queries, labels, labels, coarse, distance=distance)
+    even = coarse.even(counts, 1 << 12)
+    for layout in (coarse, even, Ranges.everything()):
+        counts = pair_histogram(queries, queries, labels, labels, layout, distance=distance)
+        cells = cells_of(layout, counts)
+        inside = np.searchsorted(found, [cells.lowest, cells.lowest + cells.widths])
+        np.testing.assert_array_equal(inside[1] - inside[0], cells.impostors + cells.genuine)
+        if layout is not even:
+            assert (cells.impostors + cells.genuine).sum() == found.size
 
 
 def exact_cells(genuine: list[float], impostors: list[float]) -> Cells:
     """The histogram of scores given one by one."""
     scores = np.unique(np.array(genuine + impostors, np.float32))[::-1]
-    keys = scores.view(np.int32).astype(np.int64)
-    keys = keys ^ ((keys >> 31) & 0x7FFFFFFF)
     kinds = (np.array(kind)[None, :] == scores[:, None] for kind in (impostors, genuine))
     counts = [kind.sum(axis=1) for kind in kinds]
-    return Cells(keys, np.zeros_like(keys), counts[0], counts[1])
+    return Cells(keys(scores), np.ones(len(scores), np.int64), counts[0], counts[1])
 
 
 # Genuine 4 3 3 1, impostors 3 2 1 0 0.
@@ -183,21 +199,54 @@ def test_what_needs_pairs_that_there_are_not_is_nan() -> None:
     assert best_f1(exact_cells([1.0, 2.0], [])).value == 1.0
 
 
+def wide(cells: Cells) -> Cells:
+    """Cells that may hold other scores besides."""
+    return Cells(cells.lowest >> 14 << 14, np.full(5, 1 << 14), cells.impostors, cells.genuine)
+
+
 def test_a_point_wants_the_cells_that_it_rests_on() -> None:
-    wide = Cells(CELLS.lowest >> 14 << 14, np.full(5, 14), CELLS.impostors, CELLS.genuine)
-    assert list(tar_at_far(wide, 0.2).wanted) == [1, 2]
-    assert list(equal_error(wide).wanted) == [1, 2]
+    cells = wide(CELLS)
+    assert list(tar_at_far(cells, 0.2).wanted) == [1, 2]
+    assert list(equal_error(cells).wanted) == [1, 2]
     inside = np.float32(3.001)
-    assert list(accepted_share(wide, wide.genuine, inside).wanted) == [1]
-    bins = refinement(None, wide, [tar_at_far(wide, 0.2), equal_error(wide)], most=1)
-    assert np.flatnonzero(bins.bits == 14).tolist() == [wide.bins[1]]
-    assert bins.cells == 1 << 14
+    assert list(accepted_share(cells, cells.genuine, inside).wanted) == [1]
+    ranges = refinement(cells, [tar_at_far(cells, 0.2), equal_error(cells)], most=1)
+    assert ranges.lowest.tolist() == [cells.lowest[1]]
+    assert ranges.cells == 1 << 14
+
+
+def test_the_score_0_is_cut_from_its_cell() -> None:
+    cells = Cells(*(np.array([number]) for number in (-(1 << 30), 1 << 31, 3, 4)))
+    ranges = refinement(cells, [accepted_share(cells, cells.genuine, np.float32(0.5))], most=1)
+    assert ranges.lowest.tolist() == [-(1 << 30), 0, 1]
+    assert ranges.stops.tolist() == [0, 1, 1 << 30]
+    assert ranges.cells <= 1 << 20
+
+
+def test_the_windows_hold_all_ranges_and_the_widest_gaps_part_them() -> None:
+    lowest = keys(np.array([1.0, 1.5, 1.75, 4.0], np.float32))
+    ranges = Ranges(lowest, lowest + 1, np.zeros(4, np.int64))
+    assert ranges.windows(2) == [(1.0, 1.75), (4.0, 4.0)]
+    assert ranges.windows(9) == [(1.0, 1.0), (1.5, 1.5), (1.75, 1.75), (4.0, 4.0)]
 
 
 def test_even_cells_are_cut_where_kinds_mix() -> None:
-    wide = Cells(CELLS.lowest >> 14 << 14, np.full(5, 14), CELLS.impostors, CELLS.genuine)
-    bits = even_bits(wide, 64)
-    mixed = (wide.genuine > 0) & (wide.impostors > 0)
-    assert set(np.flatnonzero(bits)) == set(wide.bins[mixed])
-    assert (1 << bits[wide.bins[mixed]]).sum() <= 128
-    assert not even_bits(exact_cells([1.0], [0.0]), 64).any()
+    grid = Grid.over("cosine")
+    counts = np.zeros((2, grid.cells), np.int64)
+    counts[:, [5, 9, 70]] = [[4, 900, 3], [4, 0, 9]]
+    even = grid.even(counts, 64)
+    assert set(np.flatnonzero(even.bits > 0)) == {5, 70}
+    assert 64 <= even.cells <= 128
+    counts[0] = 0
+    assert not grid.even(counts, 64).cells
+
+
+def test_the_area_is_off_by_at_most_the_ties_that_are_none() -> None:
+    assert area_error(CELLS) == (0.0, 0.0)
+    bound, _ = area_error(wide(CELLS))
+    assert bound == (2 * 1 + 1 * 1) / 2 / 20  # at 3: two genuine, one impostor; at 1 one of each
+    rng = np.random.default_rng(0)
+    genuine, impostors = rng.uniform(0, 1, 300), rng.uniform(0, 1, 5000)
+    exact = (genuine[:, None] > impostors[None, :]).mean()
+    spread = area_error(Cells(*(np.array([n]) for n in (0, 2, 5000, 300)))).spread
+    assert 0 < abs(exact - 0.5) < spread < 0.06
