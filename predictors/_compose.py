@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from milepost.predictors._get_predictor import require_torch
+from milepost.predictors._frameworks import framework_of
 
 
 def compose(first: Any, second: Any) -> Any:
@@ -13,8 +13,8 @@ def compose(first: Any, second: Any) -> Any:
     Raises:
         TypeError: either is of no framework that is supported.
     """
-    require_torch(first)
-    require_torch(second)
+    framework_of(first)
+    framework_of(second)
     from milepost.predictors._torch_compose import compose_modules
 
     return compose_modules(first, second)

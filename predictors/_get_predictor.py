@@ -1,8 +1,9 @@
 """The predictor for a model, whatever framework made it."""
 
-import sys
+from collections.abc import Callable
 from typing import Any, Literal
 
+from milepost.predictors._frameworks import Framework, framework_of
 from milepost.predictors._no_model import NoModel
 from milepost.predictors._options import Forward, Inputs, Options, Outputs
 from milepost.predictors._predictor import Predictor
@@ -64,25 +65,21 @@ def get_predictor(
             raise ValueError(msg)
         return model.fetching(outputs, inputs=inputs)
     source = ema if weights == "ema" else model
-    require_torch(source)
-    from milepost.predictors._torch_predictor import TorchPredictor
-
+    make = _maker(framework_of(source))
     options = Options.of(
         inputs, outputs, forward=forward, autocast=autocast, channels_last=channels_last
     )
     if weights == "snapshot":
-        return TorchPredictor(source, options).replicate(device)
-    return TorchPredictor(source, options, device=device)
+        return make(source, options).replicate(device)
+    return make(source, options, device=device)
 
 
-def require_torch(model: Any) -> None:
-    """Raise unless a model is a PyTorch module, importing nothing.
+def _maker(framework: Framework) -> Callable[..., Predictor]:
+    if framework == "torch":
+        from milepost.predictors._torch_predictor import TorchPredictor
 
-    Raises:
-        TypeError: it is not.
-    """
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(model, torch.nn.Module):
-        kind = type(model)
-        msg = f"`model` must be a torch.nn.Module, got {kind.__module__}.{kind.__qualname__}"
-        raise TypeError(msg)
+        return TorchPredictor
+    from milepost.predictors._tf_predictor import TFPredictor
+
+    return TFPredictor
+

@@ -5,7 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, final
 
-from milepost.predictors._get_predictor import get_predictor, require_torch
+from milepost.predictors._frameworks import framework_of
+from milepost.predictors._get_predictor import get_predictor
 from milepost.predictors._options import Forward, Inputs, Outputs
 from milepost.predictors._predictor import Predictor
 
@@ -46,7 +47,7 @@ class OfflinePredictor(Predictor):
         autocast: Any = None,
         channels_last: bool = False,
     ) -> None:
-        require_torch(model)
+        framework_of(model)
         from milepost.predictors._torch_checkpoint import load_copy
 
         self._predictor = get_predictor(

@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from milepost.predictors._options import Inputs, Outputs
@@ -68,6 +68,13 @@ class Predictor(abc.ABC):
         Args:
             device: where the copy lives; None: where the weights are.
         """
+
+    def replicas(self) -> Sequence["Predictor"]:
+        """Return predictors on the weights of now, one for each device that holds them.
+
+        They are the replicas of a `tf.distribute` strategy; any other model has one, this itself.
+        """
+        return [self]
 
     @abc.abstractmethod
     def weights(self) -> Mapping[str, Any]:
