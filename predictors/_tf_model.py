@@ -32,19 +32,6 @@ class TFModel:
         if not is_keras(model):
             self._parameters = _parameters(self._function)
 
-    def check_built(self) -> None:
-        """Raise unless the model has its weights.
-
-        Raises:
-            ValueError: it has not.
-        """
-        if is_keras(self.model) and not self.model.built:
-            msg = (
-                f"the model {self.model.name!r} is not built yet; call it once on a batch, or its "
-                "`build`, first"
-            )
-            raise ValueError(msg)
-
     @property
     def runs_eagerly(self) -> bool:
         """Whether the user wants Python to run in each forward pass."""

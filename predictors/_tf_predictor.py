@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import tensorflow as tf
+from tensorflow.python.eager.record import stop_recording  # a tape would keep what it records
 
 from milepost.predictors._changes import refuse_changes
 from milepost.predictors._inputs import Call, lone
 from milepost.predictors._options import Inputs, Options, Outputs
-from milepost.predictors._outputs import Captured, from_forward, inner_outputs, named, select
 from milepost.predictors._phase import inference_phase
 from milepost.predictors._predictor import Predictor
 from milepost.predictors._rng import preserved_rngs
@@ -22,12 +22,13 @@ from milepost.predictors._tf_copies import (
     replica_devices,
     update,
 )
-from milepost.predictors._tf_inner import Inner, capturing, find_inner, refuse_foreign
+from milepost.predictors._tf_forward import ForwardPass
+from milepost.predictors._tf_inner import find_inner
 from milepost.predictors._tf_model import TFModel, components, converted, read
-from milepost.predictors._tf_parts import inner_names
+from milepost.predictors._tf_rng import make_keras_generator
 from milepost.predictors._tf_scope import KeptValues, fingerprints, preserved_attributes
-from milepost.predictors._tf_tensors import as_tensor, detached, flatten, unflatten
-from milepost.predictors._tf_trace import Given, Trace, traces_of
+from milepost.predictors._tf_tensors import as_tensor, flatten
+from milepost.predictors._tf_trace import Trace, refused_variables, traces_of
 
 
 @final
@@ -62,7 +63,6 @@ class TFPredictor(Predictor):
     def scope(
         self, *, trace_check: bool = False, buffers: Mapping[str, Any] | None = None
     ) -> Iterator[None]:
-        self._model.check_built()
         self._refresh()
         kept = KeptValues()
         before: dict[str, Any] = {}
@@ -125,22 +125,20 @@ class TFPredictor(Predictor):
     def forward(self, batch: Any) -> dict[str, Any]:
         leaves: list[Any] = []
         layout = flatten(self._arguments(batch), leaves)
+        run = ForwardPass(self._model, self._forward, self._options, layout)
         if not self._is_traced:
-            with inference_phase():
-                chosen, self._own_outputs = self._pass(unflatten(layout, iter(leaves)))
+            make_keras_generator()
+            with inference_phase(), refused_variables(), stop_recording():
+                chosen, self._own_outputs = run(leaves)
             return chosen
-        trace = self._traces.get(
-            (self._options.outputs, layout),
-            leaves,
-            lambda symbols: self._pass(unflatten(layout, iter(symbols))),
-            self._model.model,
-            self._options.forward,
-        )
+        key = (self._options.outputs, layout)
+        trace = self._traces.get(key, leaves, run, self._options.forward)
         self._own_outputs = trace.own
         captures = self._captures_of(trace)
         if self._substitutes is None:
-            return trace(leaves, captures)
-        with tf.device(self._device):
+            with stop_recording():
+                return trace(leaves, captures)
+        with tf.device(self._device), stop_recording():
             return trace(leaves, captures)
 
     def _arguments(self, batch: Any) -> Any:
@@ -153,29 +151,6 @@ class TFPredictor(Predictor):
         if names not in self._calls:
             self._calls[names] = self._model.plan(names, self._options.inputs)
         return list(self._calls[names].arguments(batch, _checked))
-
-    def _pass(self, arguments: Any) -> Given:
-        """Run the model, in Python or to trace it."""
-        inners = self._inners()
-        with capturing(inners) as captured:
-            if self._forward is not None:
-                own = from_forward(self._forward(self._model.model, arguments))
-            else:
-                own = named(self._model.call(*arguments))
-        chosen: Mapping[str, Any] = own
-        if self._options.outputs is not None:
-            fetched: Captured = {x: captured[x] for x in captured if x not in own}
-            refuse_foreign(fetched)
-            found = inner_outputs([x for x in inners if x not in own], fetched)
-            chosen = select(own, found, self._options.outputs, inner_names(self._model.model))
-        return Given({name: detached(value) for name, value in chosen.items()}, tuple(own))
-
-    def _inners(self) -> dict[str, Inner]:
-        """Return the inner layers among the wanted outputs."""
-        known = self._own_outputs or ()
-        wanted = (x for x in self._options.outputs or () if isinstance(x, str) and x not in known)
-        found = {name: find_inner(self._model.model, name) for name in wanted}
-        return {name: inner for name, inner in found.items() if inner is not None}
 
     def _captures_of(self, trace: Trace) -> list[Any]:
         """Return what a trace takes besides its inputs; note what it may write to."""
@@ -201,7 +176,6 @@ class TFPredictor(Predictor):
                 "pass the tf.Module or Keras model, with `forward=` if it is not called itself"
             )
             raise ValueError(msg)
-        self._model.check_built()
         self._refresh()
         where = checked_device(device)
         return self._with(copies(self._variables, where, self._substitutes), where or self._device)

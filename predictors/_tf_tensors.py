@@ -84,16 +84,16 @@ def is_tensor(value: Any) -> bool:
     return tf.is_tensor(value) or isinstance(value, np.ndarray) or hasattr(value, "assign")
 
 
-def detached(value: Any) -> Any:
-    """Return an output, possibly nested, through which no gradient flows."""
+def as_tensors(value: Any) -> Any:
+    """Return an output, possibly nested, with the values of now of its arrays and variables."""
     if isinstance(value, _COMPOSITE):
         return value
     if is_tensor(value):
-        return tf.stop_gradient(tf.convert_to_tensor(value))
+        return tf.convert_to_tensor(value)
     if isinstance(value, Mapping):
-        return {name: detached(part) for name, part in value.items()}
+        return {name: as_tensors(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        parts = [detached(part) for part in value]
+        parts = [as_tensors(part) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
 

@@ -1,36 +1,22 @@
 """Forward passes that were traced once, and what they are kept by."""
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, final
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, final
 
 import tensorflow as tf
 from tensorflow.python.framework.auto_control_deps_utils import (
     get_read_only_resource_input_indices_graph,
 )
 
-from milepost.errors import MilepostError
 from milepost.predictors._phase import inference_phase
+from milepost.predictors._tf_forward import ForwardPass, Given
 from milepost.predictors._tf_rng import make_keras_generator
 from milepost.predictors._tf_scope import preserved_attributes
 from milepost.predictors._tf_tensors import dense, spec_of
 
-
-class Given(NamedTuple):
-    """What a forward pass gave.
-
-    Attributes:
-        chosen: the outputs that were asked for.
-        own: the names of the model's own outputs.
-    """
-
-    chosen: dict[str, Any]
-    own: tuple[str, ...]
-
-
-Pass = Callable[[list[Any]], Given]
-"""A forward pass, from the tensors of a batch to what it gave."""
 
 _tracing = threading.RLock()  # a trace replaces attributes of the model for its time
 
@@ -47,16 +33,17 @@ class Trace:
         written: those of them that it may write to.
     """
 
-    def __init__(self, function: Pass, specs: Sequence[Any]) -> None:
+    def __init__(self, run: ForwardPass, specs: Sequence[Any]) -> None:
         given: list[Given] = []
 
         def body(*leaves: Any) -> list[Any]:
-            with inference_phase(), tf.variable_creator_scope(_refuse_variable):
-                given.append(function(list(leaves)))
+            with inference_phase():
+                given.append(run(list(leaves)))
             return list(tf.nest.flatten(_tensors(given[-1].chosen), expand_composites=True))
 
         self._specs = [spec.shape for spec in specs]
-        concrete = tf.function(body, autograph=False).get_concrete_function(*specs)
+        with refused_variables():
+            concrete = tf.function(body, autograph=False).get_concrete_function(*specs)
         template, self.own = given[-1]
         self._template = template
         self._lone = all(tf.is_symbolic_tensor(value) for value in template.values())
@@ -114,7 +101,7 @@ class Traces:
             self._forwards.clear()
 
     def get(
-        self, key: Hashable, leaves: list[Any], function: Pass, model: Any, forward: Any
+        self, key: Hashable, leaves: list[Any], run: ForwardPass, forward: Any
     ) -> Trace:
         """Return the trace for inputs, made if there is none.
 
@@ -131,7 +118,7 @@ class Traces:
             else:
                 specs = [spec_of(leaf, _open(leaf.shape)) for leaf in leaves]
             exact = [spec_of(leaf, leaf.shape) for leaf in leaves]
-            trace = _traced(function, specs, exact, model)
+            trace = _traced(run, specs, exact)
             known.insert(0, trace)
         return trace
 
@@ -147,23 +134,27 @@ def traces_of(model: Any) -> Traces:
         return _of_models.setdefault(model, Traces())
 
 
-def _traced(function: Pass, specs: list[Any], exact: list[Any], model: Any) -> Trace:
-    """Trace a forward pass, for exact shapes if it does not take open ones."""
+def _traced(run: ForwardPass, specs: list[Any], exact: list[Any]) -> Trace:
+    """Trace a forward pass, for exact shapes if the model does not take open ones."""
     make_keras_generator()
-    with preserved_attributes(model):
-        try:
-            return Trace(function, specs)
-        except MilepostError:
+    try:
+        with preserved_attributes(run.model):
+            return Trace(run, specs)
+    except Exception:
+        if not run.failed or [x.shape for x in specs] == [x.shape for x in exact]:
             raise
-        except Exception:
-            if [spec.shape for spec in specs] == [spec.shape for spec in exact]:
-                raise
-    with preserved_attributes(model):
-        return Trace(function, exact)
+    with preserved_attributes(run.model):
+        return Trace(run, exact)
 
 
 def _open(shape: Any) -> Any:
     return tf.TensorShape([None, *shape[1:]]) if shape.rank else shape
+
+
+def refused_variables() -> contextlib.AbstractContextManager[Any]:
+    """Let a model that would make variables, since it is not built yet, fail."""
+    scope: contextlib.AbstractContextManager[Any] = tf.variable_creator_scope(_refuse_variable)
+    return scope
 
 
 def _refuse_variable(create: Any, **keywords: Any) -> Any:
