@@ -1,6 +1,6 @@
 """The predictor for a model, whatever framework made it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from milepost.predictors._frameworks import Framework, framework_of
@@ -29,9 +29,15 @@ def get_predictor(
     is unwrapped, and what is compiled inside it runs as it was written: nothing communicates,
     nothing compiles again.
 
+    A model of TensorFlow is traced once for all batches, of whatever size and with whatever
+    weights, also where its user runs it in Python; `forward` is traced too. A trace is made anew
+    where layers were replaced, not where a number among their attributes was. Keras models with
+    `run_eagerly` run in Python.
+
     Args:
-        model: a `torch.nn.Module`; or a predictor, such as an `OfflinePredictor`; None for a
-            predictor that gives nothing, where the batches hold all that is needed.
+        model: a `torch.nn.Module`, a Keras model, a `tf.Module`, a `tf.function`; or a predictor,
+            such as an `OfflinePredictor`; None for a predictor that gives nothing, where the
+            batches hold all that is needed.
         inputs: the entries of the batch that go to the model, by keyword if each is a parameter
             of its forward pass, else by position. None: the only entry there is, else those that
             the parameters name.
@@ -42,7 +48,8 @@ def get_predictor(
             weights at each call or scope.
         weights: `"live"`: those of the moment of each call; `"snapshot"`: those of now, copied;
             `"ema"`: those of `ema`.
-        ema: a module that holds averaged weights, kept by the user.
+        ema: a model that holds averaged weights, kept by the user; for TensorFlow also a mapping
+            from names, those of `Predictor.weights`, to values.
         autocast: floating dtype, or its name, to compute in. None: autocast is off, whatever the
             caller's own state.
         channels_last: lay out images channels last, and the weights too where they are a copy.
@@ -64,11 +71,13 @@ def get_predictor(
             msg = "`model` is a predictor, which has its options already; pass them when it is made"
             raise ValueError(msg)
         return model.fetching(outputs, inputs=inputs)
-    source = ema if weights == "ema" else model
-    make = _maker(framework_of(source))
     options = Options.of(
         inputs, outputs, forward=forward, autocast=autocast, channels_last=channels_last
     )
+    if weights == "ema" and isinstance(ema, Mapping) and framework_of(model) == "tensorflow":
+        return _maker("tensorflow")(model, options, device=device, averages=ema)
+    source = ema if weights == "ema" else model
+    make = _maker(framework_of(source))
     if weights == "snapshot":
         return make(source, options).replicate(device)
     return make(source, options, device=device)

@@ -8,6 +8,7 @@ from typing import Any, final
 import tensorflow as tf
 from tensorflow.python.eager.record import stop_recording  # a tape would keep what it records
 
+from milepost.errors import unknown_name
 from milepost.predictors._changes import refuse_changes
 from milepost.predictors._inputs import Call, lone
 from milepost.predictors._options import Inputs, Options, Outputs
@@ -38,8 +39,15 @@ class TFPredictor(Predictor):
     Other weights than the model's own are variables that stand in their place in the same traces.
     """
 
-    def __init__(self, model: Any, options: Options, *, device: Any = None) -> None:
-        """Args are those of `get_predictor`."""
+    def __init__(
+        self,
+        model: Any,
+        options: Options,
+        *,
+        device: Any = None,
+        averages: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Args are those of `get_predictor`; `averages` stand in the place of weights, by name."""
         _refuse_options(options)
         self._model = TFModel(model)
         self._options = options
@@ -55,7 +63,9 @@ class TFPredictor(Predictor):
         self._variables = self._model.variables()
         self._home = _home(self._variables)
         self._device = checked_device(device) or self._home
-        if self._device != self._home and not self._model.is_function:
+        self._averages = averages
+        moved = self._device != self._home and not self._model.is_function
+        if moved or averages is not None:
             self._substitutes = copies(self._variables, self._device)
             self._follows = True
 
@@ -117,6 +127,20 @@ class TFPredictor(Predictor):
         self._traces.check(listed)
         if self._follows and self._substitutes is not None:
             update(self._substitutes, self._variables)
+            self.take(self._averages or {})
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Give examined weights, which are copies, other values.
+
+        Raises:
+            UnknownNameError: the model has no weight of that name.
+            ValueError: a value has another shape.
+        """
+        examined = self._examined()
+        for name, value in values.items():
+            if name not in examined:
+                raise unknown_name("weight", name, examined)
+            examined[name].assign(tf.cast(as_tensor(value), examined[name].dtype))
 
     @property
     def _is_traced(self) -> bool:
@@ -191,6 +215,7 @@ class TFPredictor(Predictor):
         """Return a predictor of the same kind on other variables, for another thread."""
         other = copy.copy(self)
         other._substitutes, other._device, other._follows = substitutes, device, False
+        other._averages = None
         other._kept, other._calls, other._captures = [], {}, {}
         return other
 

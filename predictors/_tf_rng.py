@@ -20,6 +20,8 @@ def preserved_tf_rngs() -> Iterator[None]:
     """
     seeds = getattr(context.context(), "_rng", None)  # None until a seed is set
     state = None if seeds is None else seeds.getstate()
+    if seeds is not None:  # an operation goes on where the last one of its seed stopped
+        seeds.seed(hash(state))
     tensorflow = stateful_random_ops.global_generator
     keras = _keras_generator()
     kept = [_Kept(x.state) for x in (tensorflow, keras) if x is not None]
