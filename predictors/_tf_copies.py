@@ -55,15 +55,22 @@ def update(substitutes: Substitutes, variables: Iterable[Any]) -> None:
 
 
 def on_replica(variables: Iterable[Any], position: int) -> Substitutes:
-    """Return the components of mirrored variables that live on one replica, live.
+    """Return the components of mirrored variables that live on one replica.
 
-    A variable whose value is put together of all replicas' when it is read stays as it is.
+    Trainable ones are live. Of others, such as the statistics of batch normalisation, each replica
+    of a training has its own, so those of the first are copied: all replicas run one model. A
+    variable whose value is put together of all replicas' when it is read stays as it is.
     """
     of = {}
     for variable in variables:
         parts = components(variable)
-        if parts[0].synchronization != tf.VariableSynchronization.ON_READ:
-            of |= {id(part.handle): parts[min(position, len(parts) - 1)] for part in parts}
+        own = parts[min(position, len(parts) - 1)]
+        if parts[0].synchronization == tf.VariableSynchronization.ON_READ:
+            continue
+        if own is not parts[0] and not own.trainable:
+            with tf.device(own.device):
+                own = copy.deepcopy(parts[0])
+        of |= {id(part.handle): own for part in parts}
     return Substitutes(of)
 
 

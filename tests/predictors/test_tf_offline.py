@@ -190,7 +190,7 @@ def test_a_module_takes_a_checkpoint(tmp_path: Path) -> None:
 
     path = tf.train.Checkpoint(module=Scale(3.0)).save(str(tmp_path / "ckpt"))
     assert OfflinePredictor(Scale(1.0), path, strict=True)(X)["output"].numpy()[0, 0] == 3
-    assert OfflinePredictor(Scale(1.0), {"parts.0": 4.0})(X)["output"].numpy()[0, 0] == 4
+    assert OfflinePredictor(Scale(1.0), {"parts.0": np.array(4.0)})(X)["output"].numpy()[0, 0] == 4
     file = tmp_path / "model.keras"
     file.touch()
     with pytest.raises(ValueError, match="Keras") as raised:
