@@ -91,4 +91,3 @@ def _maker(framework: Framework) -> Callable[..., Predictor]:
     from milepost.predictors._tf_predictor import TFPredictor
 
     return TFPredictor
-

@@ -18,9 +18,7 @@ def plan_keras_call(model: Any, names: Sequence[str], inputs: Sequence[str] | No
     """
     structure = _symbolic_inputs(model)
     if structure is None:
-        parameters = parameters_of(model.call)
-        taken = {name: parameters[name] for name in parameters if name not in _OF_KERAS}
-        return plan_call(taken, names, inputs, as_dict=True)
+        return plan_call(keras_parameters(model), names, inputs, as_dict=True)
     keras = sys.modules["keras"]
     if isinstance(structure, Mapping) and not any(
         keras.tree.is_nested(part) for part in structure.values()
@@ -38,6 +36,12 @@ def plan_keras_call(model: Any, names: Sequence[str], inputs: Sequence[str] | No
     entry = dict(zip(own, call.positional, strict=True)) if call.positional else {}
     renamed = keras.tree.map_structure(lambda name: entry.get(name, name), structure)
     return Call(structure=renamed)
+
+
+def keras_parameters(model: Any) -> dict[str, Parameter]:
+    """Return the parameters of a Keras model's `call` that are inputs."""
+    parameters = parameters_of(model.call)
+    return {name: parameters[name] for name in parameters if name not in _OF_KERAS}
 
 
 _POSITIONAL = Parameter("input", Parameter.POSITIONAL_ONLY)

@@ -93,8 +93,10 @@ def checked_device(device: Any) -> str | None:
     there = [x.name for x in tf.config.list_logical_devices()]
     for name in there:
         known = tf.DeviceSpec.from_string(name)
-        if (wanted.device_type, wanted.device_index or 0) == (known.device_type, known.device_index):
+        if (wanted.device_type, wanted.device_index or 0) == (
+            known.device_type,
+            known.device_index,
+        ):
             return known.replace(job="localhost", replica=0, task=0).to_string()
     msg = f"`device` must be one of TensorFlow's, {', '.join(map(repr, there))}, got {device!r}"
     raise ValueError(msg)
-

@@ -46,6 +46,9 @@ class TFModel:
         """Return which entries of a batch go to the model, and how."""
         if is_keras(self.model):
             return plan_keras_call(self.model, names, inputs)
+        if hasattr(self.model, "plan_inputs"):  # models in a row
+            plan: Call = self.model.plan_inputs(names, inputs)
+            return plan
         taken = {x: y for x, y in self._parameters.items() if x not in _MODES or x in names}
         return plan_call(taken, names, inputs, as_dict=True)
 

@@ -180,9 +180,7 @@ class TFPredictor(Predictor):
         """Return what a trace takes besides its inputs; note what it may write to."""
         if trace not in self._captures:
             own = self._substitutes
-            self._captures[trace] = (
-                trace.captures if own is None else own.handles(trace.captures)
-            )
+            self._captures[trace] = trace.captures if own is None else own.handles(trace.captures)
         for kept in self._kept:
             kept.keep(self._examined_one(variable) for variable in trace.written)
         return self._captures[trace]

@@ -100,9 +100,7 @@ class Traces:
             self._of.clear()
             self._forwards.clear()
 
-    def get(
-        self, key: Hashable, leaves: list[Any], run: ForwardPass, forward: Any
-    ) -> Trace:
+    def get(self, key: Hashable, leaves: list[Any], run: ForwardPass, forward: Any) -> Trace:
         """Return the trace for inputs, made if there is none.
 
         The first axis is left open, as is each axis that is seen in a second size.

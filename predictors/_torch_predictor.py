@@ -8,10 +8,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from milepost.predictors._inputs import Call, lone, parameters_of, plan_call
+from milepost.predictors._inputs import Call, lone
 from milepost.predictors._options import Inputs, Options, Outputs
 from milepost.predictors._outputs import Captured, from_forward, inner_outputs, named, select
 from milepost.predictors._predictor import Predictor
+from milepost.predictors._torch_call import mode_of, plan_of
 from milepost.predictors._torch_copy import copy_module
 from milepost.predictors._torch_device import concrete_device, home_device, to_device
 from milepost.predictors._torch_inner import Inner, capturing, find_inner
@@ -49,7 +50,7 @@ class TorchPredictor(Predictor):
                 into=earlier,
                 channels_last=self._options.channels_last,
             )
-        self._parameters = parameters_of(self._examined.forward)
+        self._mode = mode_of(self._examined)
         self._calls: dict[tuple[str, ...], Call] = {}
 
     @contextlib.contextmanager
@@ -89,17 +90,17 @@ class TorchPredictor(Predictor):
         if self._options.forward is not None:
             return from_forward(self._options.forward(self._examined, self._moved(batch)))
         if not isinstance(batch, Mapping):
-            return named(self._examined(self._moved(lone(batch))))
+            return named(self._examined(self._moved(lone(batch)), **self._mode))
         call = self._call(tuple(batch))
         arguments, keywords = call.arguments(batch, self._moved)
-        return named(self._examined(*arguments, **keywords))
+        return named(self._examined(*arguments, **keywords, **self._mode))
 
     def _moved(self, value: Any) -> Any:
         return to_device(value, self._device, channels_last=self._options.channels_last)
 
     def _call(self, names: tuple[str, ...]) -> Call:
         if names not in self._calls:
-            self._calls[names] = plan_call(self._parameters, names, self._options.inputs)
+            self._calls[names] = plan_of(self._examined, names, self._options.inputs)
         return self._calls[names]
 
     def fetching(self, outputs: Outputs, *, inputs: Inputs = None) -> "TorchPredictor":

@@ -59,9 +59,7 @@ def test_outputs_are_those_asked_for_in_that_order(
     assert predictor.own_outputs == ("embedding", "logits")
 
 
-def test_an_unknown_output_names_the_nearest(
-    side: Side, make: Make, net: Any, image: Any
-) -> None:
+def test_an_unknown_output_names_the_nearest(side: Side, make: Make, net: Any, image: Any) -> None:
     with pytest.raises(UnknownNameError) as raised:
         make(net, outputs=["embeding"])(image)
     names = ", ".join(map(repr, sorted([*side.inners, "embedding", "logits"])))

@@ -44,8 +44,6 @@ def _trunk() -> keras.Sequential:
     return keras.Sequential([*parts, layers.ReLU(name="relu")], name="trunk")
 
 
-
-
 class FunctionalSide(TFSide):
     inners = ("drop", "head", "trunk", "trunk.dense", "trunk.norm", "trunk.relu", "twice")
 
