@@ -51,7 +51,7 @@ _EITHER = Parameter("input", Parameter.POSITIONAL_OR_KEYWORD)
 def _symbolic_inputs(model: Any) -> Any:
     """Return the structure of a functional model's symbolic inputs; None for other models."""
     keras = sys.modules["keras"]
-    inputs = getattr(model, "inputs", None)
+    inputs: Any = getattr(model, "inputs", None)
     symbolic = isinstance(inputs, list | tuple) and len(inputs) > 0
     if not symbolic or not all(isinstance(x, keras.KerasTensor) for x in inputs):
         return None

@@ -13,7 +13,6 @@ import tensorflow as tf
 from milepost import errors
 from milepost.predictors._checkpoint import refuse_shapes, report_names
 from milepost.predictors._frameworks import is_keras
-from milepost.predictors._tf_model import TFModel
 from milepost.predictors._tf_parts import named_variables
 
 

@@ -28,7 +28,7 @@ class Composed(tf.Module):
     def plan_inputs(self, names: Sequence[str], inputs: Sequence[str] | None) -> Call:
         return self._models[0].plan(names, inputs)
 
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         trunk, embedder = self._models
         return embedder.call([trunk.call(arguments, keywords)], {})

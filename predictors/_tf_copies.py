@@ -38,7 +38,7 @@ def copies(
 
     A copy shares the memory of its variable until either is written to.
     """
-    of = {}
+    of: dict[int, Any] = {}
     for variable in variables:
         parts = components(variable)
         source = parts[0] if examined is None else examined.get(variable)
@@ -61,7 +61,7 @@ def on_replica(variables: Iterable[Any], position: int) -> Substitutes:
     of a training has its own, so those of the first are copied: all replicas run one model. A
     variable whose value is put together of all replicas' when it is read stays as it is.
     """
-    of = {}
+    of: dict[int, Any] = {}
     for variable in variables:
         parts = components(variable)
         own = parts[min(position, len(parts) - 1)]
@@ -97,6 +97,6 @@ def checked_device(device: Any) -> str | None:
             known.device_type,
             known.device_index,
         ):
-            return known.replace(job="localhost", replica=0, task=0).to_string()
+            return str(known.replace(job="localhost", replica=0, task=0).to_string())
     msg = f"`device` must be one of TensorFlow's, {', '.join(map(repr, there))}, got {device!r}"
     raise ValueError(msg)

@@ -87,7 +87,8 @@ def _subclassed(module: Any, keep: Callable[[Any], None]) -> Iterator[None]:
         keep(output)
         return output
 
-    module.__class__ = type(kind)(kind.__name__, (kind,), {"__call__": call})
+    metaclass: Any = type(kind)
+    module.__class__ = metaclass(kind.__name__, (kind,), {"__call__": call})
     try:
         yield
     finally:

@@ -40,7 +40,7 @@ class TFModel:
     @property
     def is_function(self) -> bool:
         """Whether it is a function, which holds no variables that can be listed."""
-        return isinstance(self.model, _TYPES.PolymorphicFunction | _TYPES.ConcreteFunction)
+        return _is_function(self.model)
 
     def plan(self, names: Sequence[str], inputs: Sequence[str] | None) -> Call:
         """Return which entries of a batch go to the model, and how."""
@@ -99,15 +99,16 @@ def _callee(model: Any) -> Callable[..., Any]:
     Raises:
         TypeError: there is no such thing.
     """
-    signatures = getattr(model, "signatures", None)
-    if is_keras(model) or isinstance(model, _TYPES.PolymorphicFunction | _TYPES.ConcreteFunction):
+    if is_keras(model) or _is_function(model):
         return model  # type: ignore[no-any-return]
     if callable(model):
-        call = type(model).__call__
-        return getattr(model, "__call__") if _is_function(call) else converted(model.__call__)
+        call: Callable[..., Any] = model.__call__
+        return call if _is_function(type(model).__call__) else converted(call)
+    signatures: Any = getattr(model, "signatures", None)
     if isinstance(signatures, Mapping) and len(signatures):
         if "serving_default" in signatures or len(signatures) == 1:
-            return signatures.get("serving_default") or next(iter(signatures.values()))
+            lone: Callable[..., Any] = next(iter(signatures.values()))
+            return signatures.get("serving_default", lone)  # type: ignore[no-any-return]
         raise errors.unknown_name("signature", "serving_default", signatures)
     msg = f"`model` must be callable, got {type(model).__qualname__}; give it a `__call__`"
     raise TypeError(msg)

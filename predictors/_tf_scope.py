@@ -5,8 +5,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
-import tensorflow as tf
-
 from milepost.predictors._tf_model import components, read
 from milepost.predictors._tf_parts import modules
 
@@ -62,10 +60,11 @@ class _Attributes:
 
     def __init__(self, part: Any) -> None:
         self._part, self._attributes = part, dict(vars(part))
+        kinds: tuple[Any, ...] = (list, dict, set)
         self._contents = [
             (value, kind, kind(value))
             for value in self._attributes.values()
-            for kind in (list, dict, set)
+            for kind in kinds
             if isinstance(value, kind)
         ]
 
@@ -76,8 +75,8 @@ class _Attributes:
             attributes.update(self._attributes)
         for value, kind, content in self._contents:
             if not _same(value, content):  # past what Keras and TensorFlow do at each change
-                kind.clear(value)  # type: ignore[attr-defined]
-                (list.extend if kind is list else kind.update)(value, content)  # type: ignore[attr-defined]
+                kind.clear(value)
+                (list.extend if kind is list else kind.update)(value, content)
 
 
 def _same(one: Any, other: Any) -> bool:

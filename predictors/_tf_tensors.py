@@ -15,7 +15,7 @@ _COMPOSITE = (tf.RaggedTensor, tf.SparseTensor)
 
 
 def as_tensor(value: Any) -> Any:
-    """Return a tensor of an array of any framework, a text, or a list of texts; None: there is none.
+    """Return the tensor of an array of any framework, a text or a list of texts; None: none is.
 
     A tensor of TensorFlow is returned as it is.
     """

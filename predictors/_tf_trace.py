@@ -17,7 +17,6 @@ from milepost.predictors._tf_rng import make_keras_generator
 from milepost.predictors._tf_scope import preserved_attributes
 from milepost.predictors._tf_tensors import dense, spec_of
 
-
 _tracing = threading.RLock()  # a trace replaces attributes of the model for its time
 
 
@@ -79,7 +78,8 @@ class Trace:
         )
         if self._lone:
             return dict(zip(self._template, flat, strict=True))
-        return _with_tensors(self._template, iter(flat))
+        outputs: dict[str, Any] = _with_tensors(self._template, iter(flat))
+        return outputs
 
 
 @final

@@ -126,7 +126,7 @@ def test_ragged_tensors_reach_the_model_and_are_no_arrays() -> None:
     outputs = get_predictor(lengths)(tf.ragged.constant([[1, 2], [3]]))
     assert outputs["length"].numpy().tolist() == [2, 1]
     assert outputs["ragged"].to_list() == [[1, 2], [3]]
-    with pytest.raises(TypeError, match="ragged|Ragged") as raised:
+    with pytest.raises(TypeError, match="Ragged") as raised:
         to_numpy(outputs["ragged"])
     assert str(raised.value) == (
         "a RaggedTensor is no array; make it a dense tensor, as by `to_tensor` or `to_dense`"

@@ -106,7 +106,7 @@ class Norm(tf.Module):
 class Module(tf.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = [Linear(4), Norm()]
+        self.trunk: list[Any] = [Linear(4), Norm()]
         self.twice = Linear(4)
         self.head = Linear(2)
 
