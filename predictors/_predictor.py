@@ -18,7 +18,9 @@ class Predictor(abc.ABC):
     named tuple or dataclass their names; a tuple or list `"0"`, `"1"`, ...; a lone tensor
     `"output"`. A position may always be asked for by its number. An entry of a nested output is
     `"hidden_states.3"`. Any other name is that of an inner module: its output is what it last
-    returned in the forward pass; if that is several arrays, `"lstm.0"` chooses one.
+    returned in the forward pass; if that is several arrays, `"lstm.0"` chooses one. Inner modules
+    of Keras and TensorFlow are called by the names of layers, by attributes and by positions,
+    joined by dots: `"encoder.block1"`, `"blocks.0"`.
 
     One predictor serves one thread at a time; `replicate` gives one for another thread.
     """

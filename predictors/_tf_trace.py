@@ -107,16 +107,16 @@ class Traces:
         """
         of = self._of if forward is None else self._forwards.setdefault(forward, {})
         known = of.setdefault(key, [])
-        for trace in known:
-            if trace.takes(leaves):
-                return trace
+        found = next((trace for trace in known if trace.takes(leaves)), None)
+        if found is not None:
+            return found
         with _tracing:
-            if known:
-                specs = known[0].relaxed(leaves)
-            else:
-                specs = [spec_of(leaf, _open(leaf.shape)) for leaf in leaves]
-            exact = [spec_of(leaf, leaf.shape) for leaf in leaves]
-            trace = _traced(run, specs, exact)
+            for trace in known:  # of another thread, by now
+                if trace.takes(leaves):
+                    return trace
+            specs = [spec_of(leaf, _open(leaf.shape)) for leaf in leaves]
+            specs = known[0].relaxed(leaves) if known else specs
+            trace = _traced(run, specs, [spec_of(leaf, leaf.shape) for leaf in leaves])
             known.insert(0, trace)
         return trace
 
