@@ -12,7 +12,7 @@ from milepost.errors import unknown_name
 from milepost.predictors._changes import refuse_changes
 from milepost.predictors._inputs import Call, lone
 from milepost.predictors._options import Inputs, Options, Outputs
-from milepost.predictors._phase import inference_phase
+from milepost.predictors._phase import InferencePhase
 from milepost.predictors._predictor import Predictor
 from milepost.predictors._rng import preserved_rngs
 from milepost.predictors._tf_copies import (
@@ -152,7 +152,7 @@ class TFPredictor(Predictor):
         run = ForwardPass(self._model, self._forward, self._options, layout)
         if not self._is_traced:
             make_keras_generator()
-            with inference_phase(), refused_variables(), stop_recording():
+            with InferencePhase(), refused_variables(), stop_recording():
                 chosen, self._own_outputs = run(leaves)
             return chosen
         key = (self._options.outputs, layout)

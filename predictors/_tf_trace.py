@@ -11,7 +11,7 @@ from tensorflow.python.framework.auto_control_deps_utils import (
     get_read_only_resource_input_indices_graph,
 )
 
-from milepost.predictors._phase import inference_phase
+from milepost.predictors._phase import InferencePhase
 from milepost.predictors._tf_forward import ForwardPass, Given
 from milepost.predictors._tf_rng import make_keras_generator
 from milepost.predictors._tf_scope import preserved_attributes
@@ -36,7 +36,7 @@ class Trace:
         given: list[Given] = []
 
         def body(*leaves: Any) -> list[Any]:
-            with inference_phase():
+            with InferencePhase():
                 given.append(run(list(leaves)))
             return list(tf.nest.flatten(_tensors(given[-1].chosen), expand_composites=True))
 
