@@ -152,12 +152,6 @@ def test_any_numeric_array_becomes_a_tensor(array: Any) -> None:
     assert _output(tf.function(lambda x: x), array) == array.tolist()
 
 
-def test_tensors_of_torch_are_taken() -> None:
-    torch = pytest.importorskip("torch")
-    outputs = get_predictor(tf.function(lambda x: x * 2))(torch.tensor([1.5], dtype=torch.bfloat16))
-    assert outputs["output"].numpy().tolist() == [3]
-
-
 def test_what_is_no_array_cannot_go_to_the_model() -> None:
     with pytest.raises(TypeError, match="input") as raised:
         get_predictor(tf.function(lambda x: x))({"x": object()})
