@@ -41,8 +41,9 @@ class InferenceModel:
     a `DiskIndexer` the embeddings of a batch.
 
     Args:
-        trunk: a `torch.nn.Module`, or a predictor that `get_predictor` gave.
-        embedder: a module that makes embeddings of what the trunk gives; None: the trunk does.
+        trunk: a model of PyTorch, Keras or TensorFlow, or a predictor that `get_predictor` gave.
+        embedder: a model of the same framework that makes embeddings of what the trunk gives; None:
+            the trunk does.
         match_finder: None: `MatchFinder(CosineSimilarity(), threshold=0.9)`.
         indexer: None: `FaissIndexer()`.
         normalize_embeddings: whether to scale embeddings to length 1; one of zeros stays.
@@ -117,7 +118,7 @@ class InferenceModel:
         )
 
     def get_embeddings(self, data: Any) -> Any:
-        """Return the embeddings of data, float32 (N, d), in the framework's own tensors.
+        """Return the embeddings of data, float32 (N, d), as torch tensors or NumPy arrays.
 
         Raises:
             CoverageError: not every declared sample was seen exactly once.

@@ -1,8 +1,9 @@
 """The predictor for a model, whatever framework made it."""
 
-import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from milepost.predictors._frameworks import Framework, framework_of
 from milepost.predictors._no_model import NoModel
 from milepost.predictors._options import Forward, Inputs, Options, Outputs
 from milepost.predictors._predictor import Predictor
@@ -28,9 +29,15 @@ def get_predictor(
     is unwrapped, and what is compiled inside it runs as it was written: nothing communicates,
     nothing compiles again.
 
+    A model of TensorFlow is traced once for all batches, of whatever size and with whatever
+    weights, also where its user runs it in Python; `forward` is traced too. A trace is made anew
+    where layers were replaced, not where a number among their attributes was. Keras models with
+    `run_eagerly` run in Python.
+
     Args:
-        model: a `torch.nn.Module`; or a predictor, such as an `OfflinePredictor`; None for a
-            predictor that gives nothing, where the batches hold all that is needed.
+        model: a `torch.nn.Module`, a Keras model, a `tf.Module`, a `tf.function`; or a predictor,
+            such as an `OfflinePredictor`; None for a predictor that gives nothing, where the
+            batches hold all that is needed.
         inputs: the entries of the batch that go to the model, by keyword if each is a parameter
             of its forward pass, else by position. None: the only entry there is, else those that
             the parameters name.
@@ -41,7 +48,8 @@ def get_predictor(
             weights at each call or scope.
         weights: `"live"`: those of the moment of each call; `"snapshot"`: those of now, copied;
             `"ema"`: those of `ema`.
-        ema: a module that holds averaged weights, kept by the user.
+        ema: a model that holds averaged weights, kept by the user; for TensorFlow also a mapping
+            from names, those of `Predictor.weights`, to values.
         autocast: floating dtype, or its name, to compute in. None: autocast is off, whatever the
             caller's own state.
         channels_last: lay out images channels last, and the weights too where they are a copy.
@@ -63,26 +71,23 @@ def get_predictor(
             msg = "`model` is a predictor, which has its options already; pass them when it is made"
             raise ValueError(msg)
         return model.fetching(outputs, inputs=inputs)
-    source = ema if weights == "ema" else model
-    require_torch(source)
-    from milepost.predictors._torch_predictor import TorchPredictor
-
     options = Options.of(
         inputs, outputs, forward=forward, autocast=autocast, channels_last=channels_last
     )
+    if weights == "ema" and isinstance(ema, Mapping) and framework_of(model) == "tensorflow":
+        return _maker("tensorflow")(model, options, device=device, averages=ema)
+    source = ema if weights == "ema" else model
+    make = _maker(framework_of(source))
     if weights == "snapshot":
-        return TorchPredictor(source, options).replicate(device)
-    return TorchPredictor(source, options, device=device)
+        return make(source, options).replicate(device)
+    return make(source, options, device=device)
 
 
-def require_torch(model: Any) -> None:
-    """Raise unless a model is a PyTorch module, importing nothing.
+def _maker(framework: Framework) -> Callable[..., Predictor]:
+    if framework == "torch":
+        from milepost.predictors._torch_predictor import TorchPredictor
 
-    Raises:
-        TypeError: it is not.
-    """
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(model, torch.nn.Module):
-        kind = type(model)
-        msg = f"`model` must be a torch.nn.Module, got {kind.__module__}.{kind.__qualname__}"
-        raise TypeError(msg)
+        return TorchPredictor
+    from milepost.predictors._tf_predictor import TFPredictor
+
+    return TFPredictor

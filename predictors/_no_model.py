@@ -1,7 +1,6 @@
 """The predictor for batches that hold all that is needed."""
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
@@ -24,12 +23,7 @@ class NoModel(Predictor):
     def scope(
         self, *, trace_check: bool = False, buffers: Mapping[str, Any] | None = None
     ) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(preserved_rngs())
-            if "torch" in sys.modules:
-                from milepost.predictors._torch_scope import preserved_torch_rngs
-
-                stack.enter_context(preserved_torch_rngs())
+        with preserved_rngs():
             yield
 
     def fetching(self, outputs: Outputs, *, inputs: Inputs = None) -> "NoModel":

@@ -5,7 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, final
 
-from milepost.predictors._get_predictor import get_predictor, require_torch
+from milepost.predictors._frameworks import framework_of
+from milepost.predictors._get_predictor import get_predictor
 from milepost.predictors._options import Forward, Inputs, Outputs
 from milepost.predictors._predictor import Predictor
 
@@ -18,12 +19,16 @@ class OfflinePredictor(Predictor):
     passed stays as it is.
 
     Args:
-        model: a `torch.nn.Module`.
-        checkpoint: path of a file that `torch.save` wrote, of a `.safetensors` file, or a mapping
-            from names to tensors. The weights may also lie one level down, under `"state_dict"`,
-            `"model_state_dict"` or `"model"`. `"module."` before and `"_orig_mod."` in a name
-            are left out where that makes names match. Files are read without running code that is
-            in them. None: the model's own weights of now.
+        model: a `torch.nn.Module`, a Keras model or a `tf.Module`; None where the checkpoint holds
+            the model too: a `.keras` file or the folder of a SavedModel.
+        checkpoint: path of a `.safetensors` file, or a mapping from names to tensors; for PyTorch
+            also a file that `torch.save` wrote, for TensorFlow also a `.keras` or `.weights.h5`
+            file, the prefix of a `tf.train.Checkpoint`, or the folder of a SavedModel. PyTorch's
+            may lie one level down, under `"state_dict"`, `"model_state_dict"` or `"model"`;
+            `"module."` before and `"_orig_mod."` in a name are left out where that makes names
+            match. Names are those of `Predictor.weights`; files of TensorFlow and Keras are
+            matched by structure, whatever numbers Keras gave its layers. Files are read without
+            running code that is in them. None: the model's own weights of now.
         outputs, inputs, forward, device, autocast, channels_last: as for `get_predictor`.
         strict: raise if a name is only in the checkpoint or only in the model. By default a
             warning lists both sides, and what the checkpoint lacks keeps the model's own values.
@@ -35,7 +40,7 @@ class OfflinePredictor(Predictor):
 
     def __init__(
         self,
-        model: Any,
+        model: Any = None,
         checkpoint: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         outputs: Outputs = None,
         *,
@@ -46,18 +51,33 @@ class OfflinePredictor(Predictor):
         autocast: Any = None,
         channels_last: bool = False,
     ) -> None:
-        require_torch(model)
-        from milepost.predictors._torch_checkpoint import load_copy
+        how = {"forward": forward, "autocast": autocast, "channels_last": channels_last}
+        if model is None:
+            model, checkpoint = _load_model(checkpoint), None
+        elif framework_of(model) == "tensorflow":
+            from milepost.predictors._tf_predictor import TFPredictor
 
-        self._predictor = get_predictor(
-            load_copy(model, checkpoint, strict=strict, device=device, channels_last=channels_last),
-            inputs,
-            outputs,
-            forward=forward,
-            device=device,
-            autocast=autocast,
-            channels_last=channels_last,
-        )
+            predictor = get_predictor(
+                model, inputs, outputs, device=device, weights="snapshot", **how
+            )
+            if checkpoint is not None and isinstance(predictor, TFPredictor):
+                from milepost.predictors._tf_checkpoint import read_weights
+
+                predictor.take(read_weights(model, checkpoint, strict=strict, depth=2))
+            self._predictor = predictor
+            return
+        else:
+            from milepost.predictors._torch_checkpoint import load_copy
+
+            model = load_copy(
+                model,
+                checkpoint,
+                strict=strict,
+                device=device,
+                channels_last=channels_last,
+                depth=2,
+            )
+        self._predictor = get_predictor(model, inputs, outputs, device=device, **how)
 
     def forward(self, batch: Any) -> dict[str, Any]:
         return self._predictor.forward(batch)
@@ -97,3 +117,21 @@ class OfflinePredictor(Predictor):
     @property
     def own_outputs(self) -> tuple[str, ...] | None:
         return self._predictor.own_outputs
+
+
+def _load_model(checkpoint: Any) -> Any:
+    """Return the model that a file holds."""
+    path = os.fspath(checkpoint) if isinstance(checkpoint, str | os.PathLike) else ""
+    if str(path).endswith(".keras"):
+        import keras
+
+        return keras.saving.load_model(path, compile=False)
+    if os.path.exists(os.path.join(path, "saved_model.pb")):
+        from milepost.predictors._tf_checkpoint import load_saved_model
+
+        return load_saved_model(str(path))
+    msg = (
+        "`model` may be None only where `checkpoint` holds the model, a `.keras` file or the "
+        f"folder of a SavedModel, got {checkpoint!r}"
+    )
+    raise ValueError(msg)

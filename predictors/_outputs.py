@@ -28,6 +28,46 @@ def named(value: Any) -> dict[str, Any]:
     return {"output": value}
 
 
+Captured = dict[str, dict[str, Any]]
+"""The parts of the outputs of inner modules, by the names that were asked for."""
+
+
+def inner_outputs(names: Iterable[str], captured: Captured) -> dict[str, Any]:
+    """Return the captured outputs by name, without those whose part does not exist.
+
+    Raises:
+        ValueError: a module did not run, or gave several outputs of which none was chosen.
+    """
+    outputs: dict[str, Any] = {}
+    for name in names:
+        if name not in captured:
+            msg = f"inner module {name!r} did not run in this forward pass"
+            raise ValueError(msg)
+        parts = captured[name]
+        if len(parts) > 1:
+            choices = ", ".join(repr(f"{name}.{part}") for part in parts)
+            msg = f"inner module {name!r} gave several outputs; choose one: {choices}"
+            raise ValueError(msg)
+        if parts:
+            (outputs[name],) = parts.values()
+    return outputs
+
+
+def from_forward(outputs: Any) -> dict[str, Any]:
+    """Return what a user's `forward` gave, by name.
+
+    Raises:
+        TypeError: it gave no mapping.
+    """
+    if not isinstance(outputs, Mapping):
+        msg = (
+            "`forward` must return a mapping of output names to tensors, "
+            f"got {type(outputs).__name__}"
+        )
+        raise TypeError(msg)
+    return named(outputs)
+
+
 def select(
     own: Mapping[str, Any],
     inner: Mapping[str, Any],

@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from milepost.predictors._options import Inputs, Outputs
@@ -18,7 +18,9 @@ class Predictor(abc.ABC):
     named tuple or dataclass their names; a tuple or list `"0"`, `"1"`, ...; a lone tensor
     `"output"`. A position may always be asked for by its number. An entry of a nested output is
     `"hidden_states.3"`. Any other name is that of an inner module: its output is what it last
-    returned in the forward pass; if that is several arrays, `"lstm.0"` chooses one.
+    returned in the forward pass; if that is several arrays, `"lstm.0"` chooses one. Inner modules
+    of Keras and TensorFlow are called by the names of layers, by attributes and by positions,
+    joined by dots: `"encoder.block1"`, `"blocks.0"`.
 
     One predictor serves one thread at a time; `replicate` gives one for another thread.
     """
@@ -68,6 +70,13 @@ class Predictor(abc.ABC):
         Args:
             device: where the copy lives; None: where the weights are.
         """
+
+    def replicas(self) -> Sequence["Predictor"]:
+        """Return predictors on the weights of now, one for each device that holds them.
+
+        They are the replicas of a `tf.distribute` strategy; any other model has one, this itself.
+        """
+        return [self]
 
     @abc.abstractmethod
     def weights(self) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from milepost import errors
+from milepost.predictors._checkpoint import refuse_shapes, report_names
 from milepost.predictors._torch_copy import copy_module
 from milepost.predictors._torch_device import concrete_device
 from milepost.predictors._torch_wrappers import bare_name, unwrap
@@ -19,23 +19,31 @@ _NESTED = ("state_dict", "model_state_dict", "model")
 
 
 def load_copy(
-    model: nn.Module, checkpoint: Any, *, strict: bool, device: Any, channels_last: bool
+    model: nn.Module,
+    checkpoint: Any,
+    *,
+    strict: bool,
+    device: Any,
+    channels_last: bool,
+    depth: int,
 ) -> nn.Module:
     """Return a copy of a model in inference mode with the weights of a checkpoint.
 
-    Args are those of `OfflinePredictor`.
+    Args are those of `OfflinePredictor`; `depth` is how many calls up the user's own is.
     """
     copied = copy_module(unwrap(model), concrete_device(device), channels_last=channels_last)
     if checkpoint is None:
         return copied
     own = copied.state_dict(keep_vars=True)
     state = _renamed(_read(checkpoint), own)
-    _refuse_shapes(state, own)
+    refuse_shapes(
+        {name: value.shape for name, value in state.items() if isinstance(value, Tensor)},
+        {name: value.shape for name, value in own.items() if isinstance(value, Tensor)},
+    )
     names = copied.load_state_dict(state, strict=False)
     loaded = {id(value) for name, value in own.items() if name in state}
     missing = [name for name in names.missing_keys if id(own.get(name)) not in loaded]  # tied ones
-    if missing or names.unexpected_keys:
-        _report(missing, names.unexpected_keys, strict=strict or not loaded)
+    report_names(missing, names.unexpected_keys, strict=strict or not loaded, depth=depth + 1)
     return copied
 
 
@@ -84,25 +92,3 @@ def _unwrapped(name: str) -> str:
     while name.startswith("module."):
         name = name.removeprefix("module.")
     return name
-
-
-def _refuse_shapes(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    wrong = [
-        f"{name!r}: {tuple(value.shape)} in the checkpoint, {tuple(own[name].shape)} in the model"
-        for name, value in state.items()
-        if isinstance(value, Tensor) and name in own and value.shape != own[name].shape
-    ]
-    if wrong:
-        msg = f"`checkpoint` has other shapes than the model: {'; '.join(wrong)}"
-        raise ValueError(msg)
-
-
-def _report(missing: list[str], unexpected: list[str], *, strict: bool) -> None:
-    msg = (
-        "`checkpoint` has other names than the model; "
-        f"only in the model: {', '.join(map(repr, missing)) or 'none'}; "
-        f"only in the checkpoint: {', '.join(map(repr, unexpected)) or 'none'}"
-    )
-    if strict:
-        raise ValueError(msg)
-    warnings.warn(msg, stacklevel=4)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from milepost.predictors._inputs import parameters_of
+from milepost.predictors._torch_call import inputs_of, mode_of
 from milepost.predictors._torch_wrappers import unwrap
 
 
@@ -20,10 +20,14 @@ def compose_modules(first: nn.Module, second: nn.Module) -> nn.Module:
             self.trunk, self.embedder = first, second
 
         def forward(self, *arguments: Any, **keywords: Any) -> Any:
-            return self.embedder(self.trunk(*arguments, **keywords))
+            return _run(self.embedder, _run(self.trunk, *arguments, **keywords))
 
-    taken = parameters_of(unwrap(first).forward).values()
+    taken = inputs_of(unwrap(first)).values()
     itself = Parameter("self", Parameter.POSITIONAL_ONLY)
     signature = inspect.Signature([itself, *taken])
     Composed.forward.__signature__ = signature  # type: ignore[attr-defined]
     return Composed()
+
+
+def _run(module: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+    return module(*arguments, **keywords, **mode_of(module))

@@ -1,13 +1,13 @@
 """The outputs of the inner modules of a PyTorch module."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from milepost.predictors._outputs import named
+from milepost.predictors._outputs import Captured, named
 from milepost.predictors._torch_wrappers import child, unwrap
 
 
@@ -16,10 +16,6 @@ class Inner(NamedTuple):
 
     module: nn.Module
     part: str
-
-
-Captured = dict[str, dict[str, Any]]
-"""The parts of the outputs of inner modules, by the names that were asked for."""
 
 
 def find_inner(module: nn.Module, name: str) -> Inner | None:
@@ -55,27 +51,6 @@ def capturing(inners: Mapping[str, Inner]) -> Iterator[Captured]:
             hook = module.register_forward_hook(partial(_keep, captured, name, part))
             hooks.callback(hook.remove)
         yield captured
-
-
-def inner_outputs(names: Iterable[str], captured: Captured) -> dict[str, Any]:
-    """Return the captured outputs by name, without those whose part does not exist.
-
-    Raises:
-        ValueError: a module did not run, or gave several outputs of which none was chosen.
-    """
-    outputs: dict[str, Any] = {}
-    for name in names:
-        if name not in captured:
-            msg = f"inner module {name!r} did not run in this forward pass"
-            raise ValueError(msg)
-        parts = captured[name]
-        if len(parts) > 1:
-            choices = ", ".join(repr(f"{name}.{part}") for part in parts)
-            msg = f"inner module {name!r} gave several outputs; choose one: {choices}"
-            raise ValueError(msg)
-        if parts:
-            (outputs[name],) = parts.values()
-    return outputs
 
 
 def _keep(

@@ -8,13 +8,14 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from milepost.predictors._inputs import Call, parameters_of, plan_call
+from milepost.predictors._inputs import Call, lone
 from milepost.predictors._options import Inputs, Options, Outputs
-from milepost.predictors._outputs import named, select
+from milepost.predictors._outputs import Captured, from_forward, inner_outputs, named, select
 from milepost.predictors._predictor import Predictor
+from milepost.predictors._torch_call import mode_of, plan_of
 from milepost.predictors._torch_copy import copy_module
 from milepost.predictors._torch_device import concrete_device, home_device, to_device
-from milepost.predictors._torch_inner import Captured, Inner, capturing, find_inner, inner_outputs
+from milepost.predictors._torch_inner import Inner, capturing, find_inner
 from milepost.predictors._torch_scope import inference, no_trace, shareable_buffers
 from milepost.predictors._torch_shards import is_shard, whole
 from milepost.predictors._torch_wrappers import bare_name, unwrap
@@ -49,7 +50,7 @@ class TorchPredictor(Predictor):
                 into=earlier,
                 channels_last=self._options.channels_last,
             )
-        self._parameters = parameters_of(self._examined.forward)
+        self._mode = mode_of(self._examined)
         self._calls: dict[tuple[str, ...], Call] = {}
 
     @contextlib.contextmanager
@@ -87,27 +88,19 @@ class TorchPredictor(Predictor):
     def _run(self, batch: Any) -> dict[str, Any]:
         """Return the model's own outputs; only what goes to the model is moved to the device."""
         if self._options.forward is not None:
-            outputs = self._options.forward(self._examined, self._moved(batch))
-            if not isinstance(outputs, Mapping):
-                msg = (
-                    "`forward` must return a mapping of output names to tensors, "
-                    f"got {type(outputs).__name__}"
-                )
-                raise TypeError(msg)
-            return named(outputs)
+            return from_forward(self._options.forward(self._examined, self._moved(batch)))
         if not isinstance(batch, Mapping):
-            return named(self._examined(self._moved(_lone(batch))))
+            return named(self._examined(self._moved(lone(batch)), **self._mode))
         call = self._call(tuple(batch))
-        arguments = [self._moved(batch[name]) for name in call.positional]
-        keywords = {name: self._moved(batch[name]) for name in call.keyword}
-        return named(self._examined(*arguments, **keywords))
+        arguments, keywords = call.arguments(batch, self._moved)
+        return named(self._examined(*arguments, **keywords, **self._mode))
 
     def _moved(self, value: Any) -> Any:
         return to_device(value, self._device, channels_last=self._options.channels_last)
 
     def _call(self, names: tuple[str, ...]) -> Call:
         if names not in self._calls:
-            self._calls[names] = plan_call(self._parameters, names, self._options.inputs)
+            self._calls[names] = plan_of(self._examined, names, self._options.inputs)
         return self._calls[names]
 
     def fetching(self, outputs: Outputs, *, inputs: Inputs = None) -> "TorchPredictor":
@@ -149,16 +142,6 @@ class TorchPredictor(Predictor):
     @property
     def own_outputs(self) -> tuple[str, ...] | None:
         return self._own_outputs
-
-
-def _lone(batch: Any) -> Any:
-    if isinstance(batch, tuple | list):
-        msg = (
-            f"`batch` must be a mapping of names to arrays, or one array, got "
-            f"{type(batch).__name__}; name its elements, for example {{'image': batch[0]}}"
-        )
-        raise TypeError(msg)
-    return batch
 
 
 def _detached(value: Any) -> Any:

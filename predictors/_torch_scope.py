@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.amp import is_autocast_available
 
-from milepost import errors
+from milepost.predictors._changes import refuse_changes
 from milepost.predictors._phase import InferencePhase
 from milepost.predictors._rng import preserved_rngs
 from milepost.predictors._torch_shards import is_shard
 from milepost.predictors._torch_wrappers import quieten
-
-_NAMED = 5  # names that a message lists
 
 
 @contextlib.contextmanager
@@ -48,30 +46,23 @@ def no_trace(
     """
     parts = list(module.modules())
     _refuse_lazy(module)
-    with preserved_rngs(), preserved_torch_rngs():
+    with preserved_rngs():
         kept = [_Attributes(part) for part in parts]
         values = _Values(parts)
-        changed: list[str] = []
+        before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
         try:
             _lend(module, buffers or {})
-            before = _fingerprints(module) if trace_check else {}
+            before = _fingerprints(module) if trace_check else before
             for part in parts:
                 quieten(part)
             yield
-            if trace_check:
-                after = _fingerprints(module)
-                changed = [x for x in before | after if before.get(x) != after.get(x)]
+            after = _fingerprints(module) if trace_check else after
         finally:
             for attributes in kept:
                 attributes.restore()
             values.restore()
-    if changed:
-        msg = (
-            f"the evaluation changed {', '.join(map(repr, changed[:_NAMED]))}"
-            f"{f' and {len(changed) - _NAMED} more' if len(changed) > _NAMED else ''}; "
-            "buffers were restored, parameters that were changed in place were not"
-        )
-        raise errors.TraceError(msg)
+    refuse_changes(before, after)
 
 
 def shareable_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

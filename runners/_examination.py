@@ -127,7 +127,7 @@ class Examination:
     def _pass(self, predictor: Predictor, draws: Sequence[Draws]) -> dict[str, Ids]:
         """Run this rank's share of the batches; return the ids that were seen."""
         coverage = Coverage(self._feed.declared())
-        replicas = [predictor.replicate(device) for device in self._devices] or [predictor]
+        replicas = [predictor.replicate(x) for x in self._devices] or predictor.replicas()
         workers = [Forward(replica, self._inferencers) for replica in replicas]
         with self._load(draws, predictor) as loaded, self._progress() as bar:
             batches = self._stages.iterate("load", loaded)

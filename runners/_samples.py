@@ -5,6 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
+from milepost.predictors import to_numpy
 from milepost.runners._batch import DEFAULT_FIELDS, count_rows
 from milepost.runners._source import is_columns
 
@@ -70,8 +71,8 @@ def _stacked(samples: Sequence[Any]) -> Any:
     if len(shapes) > 1:
         msg = f"samples of one batch must have one shape, got {sorted(shapes)}; use batch_size=1"
         raise ValueError(msg)
-    if isinstance(samples[0], np.ndarray | np.generic):
-        return np.stack([np.asarray(sample) for sample in samples])
+    if not type(samples[0]).__module__.startswith("torch"):
+        return np.stack([to_numpy(sample) for sample in samples])
     from milepost.runners._torch_samples import stack
 
     return stack(samples)

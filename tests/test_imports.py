@@ -50,8 +50,8 @@ def test_only_adapters_load_a_framework_when_they_are_imported(folder: str) -> N
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if not path.name.startswith("_torch")
+        if not path.name.startswith(("_torch", "_tf"))
         for name in imported(path, at_top=True)
-        if name.split(".")[0] in FRAMEWORKS or name.split(".")[-1].startswith("_torch")
+        if name.split(".")[0] in FRAMEWORKS or name.split(".")[-1].startswith(("_torch", "_tf"))
     ]
     assert wrong == []

@@ -159,7 +159,10 @@ def test_a_forward_of_the_user_leaves_no_inputs_to_choose() -> None:
 def test_a_model_of_no_framework_is_an_error(make: Callable[[Any], Any]) -> None:
     with pytest.raises(TypeError, match="model") as raised:
         make(dict)
-    assert str(raised.value) == "`model` must be a torch.nn.Module, got builtins.type"
+    assert str(raised.value) == (
+        "`model` must be a torch.nn.Module, a Keras model, a tf.Module or a tf.function, "
+        "got builtins.type"
+    )
 
 
 def test_weights_are_of_three_kinds() -> None:
