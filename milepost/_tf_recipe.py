@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from milepost.callbacks import Callback
 from milepost.callbacks.trainers import keras as attach
+from milepost.predictors import OfflinePredictor
+from milepost.predictors._tf_parts import named_variables
 from milepost.runners import InferenceRunner
 
 
@@ -66,6 +68,18 @@ def make_repeatable(seed: int, threads: int | None) -> None:
     except RuntimeError:
         msg = f"`threads` is {threads}, but TensorFlow runs already and keeps its own number"
         warnings.warn(msg, RuntimeWarning, stacklevel=2)
+
+
+def load(model: Any, checkpoint: Path, device: str | None) -> Any:
+    """Return the model with the weights of a checkpoint; TensorFlow chooses the device.
+
+    Raises:
+        ValueError: the file holds no weights, or others than the model's.
+    """
+    weights = OfflinePredictor(model, checkpoint, strict=True).weights()
+    for name, variable in named_variables(model).items():
+        variable.assign(weights[name])
+    return model
 
 
 def train(recipe: Recipe) -> None:
