@@ -85,7 +85,8 @@ def test_a_short_last_batch_and_a_second_run_trace_nothing_again() -> None:
     before = next(model.traces)
     runner = InferenceRunner(samples.batch(4), [ScalarStats("loss")])
     for epoch in (1, 2):
-        assert runner.maybe_run(model, epoch=epoch) == {"validation/loss": pytest.approx(0.2)}
+        metrics = runner.maybe_run(model, epoch=epoch) or {}
+        assert metrics["validation/loss"] == pytest.approx(0.2)
     assert next(model.traces) == before + 2
 
 

@@ -242,9 +242,3 @@ def test_a_loop_of_ones_own_may_call_the_hooks() -> None:
     hooks.on_epoch_end(0)
     hooks.on_train_end()
     assert (watch.triggers, watch.ends) == ([(1, 0)], 1)
-
-
-def test_an_unknown_trainer_is_an_error_naming_the_nearest() -> None:
-    with pytest.raises(AttributeError, match="unknown trainer 'kera'; did you mean 'keras'"):
-        getattr(trainers, "kera")  # noqa: B009  # a type checker knows that there is none
-    assert "keras" in dir(trainers)
