@@ -17,7 +17,7 @@ batches = [wrong[:4], wrong[4:8], wrong[8:]]
 EXACT = {"validation/error": 0.2, "validation/loss": pytest.approx(0.2)}
 
 
-class Same(keras.Model):  # type: ignore[misc]  # keras has no types
+class Same(keras.Model):
     """Gives its input, and counts its traces."""
 
     def __init__(self) -> None:
@@ -29,12 +29,12 @@ class Same(keras.Model):  # type: ignore[misc]  # keras has no types
         return {"wrong": input, "loss": keras.ops.mean(input)}
 
 
-class Module(tf.Module):  # type: ignore[misc]  # tensorflow has no types
+class Module(tf.Module):
     def __call__(self, input: Any) -> Any:
         return {"wrong": input, "loss": tf.reduce_mean(input)}
 
 
-class Numbered(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no types
+class Numbered(keras.utils.PyDataset):
     def __len__(self) -> int:
         return 3
 
@@ -42,7 +42,7 @@ class Numbered(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no typ
         return batches[number]
 
 
-@tf.function  # type: ignore[untyped-decorator]  # tensorflow has no types
+@tf.function
 def function(input: Any) -> Any:
     return {"wrong": input, "loss": tf.reduce_mean(input)}
 
@@ -101,7 +101,7 @@ def test_ragged_and_sparse_inputs_go_to_the_model_as_they_are() -> None:
 
 
 def test_features_in_a_mapping_go_to_the_model_together() -> None:
-    class Sum(keras.Model):  # type: ignore[misc]  # keras has no types
+    class Sum(keras.Model):
         def call(self, features: Any) -> Any:
             return features["a"] + features["b"]
 
@@ -137,7 +137,7 @@ def test_texts_are_embedded_and_matched_by_their_labels() -> None:
     texts = ["aa", "ab", "ba", "bb"]
     data = tf.data.Dataset.from_tensor_slices({"text": texts, "label": ["a", "a", "b", "b"]})
 
-    @tf.function  # type: ignore[untyped-decorator]  # tensorflow has no types
+    @tf.function
     def embed(text: Any) -> Any:
         first = tf.strings.substr(text, 0, 1)
         return {"output": tf.one_hot(tf.cast(first == b"a", tf.int32), 2)}

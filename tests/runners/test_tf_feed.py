@@ -37,7 +37,7 @@ class Rank(World):
     broadcast = share = gather  # type: ignore[assignment]
 
 
-class Numbered(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no types
+class Numbered(keras.utils.PyDataset):
     """Batches of four; `at` decides what happens at one of them."""
 
     def __init__(self, at: Callable[[int], object] = lambda number: None, **options: Any) -> None:

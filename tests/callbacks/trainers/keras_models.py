@@ -75,7 +75,7 @@ class Measure(Callback):
         trainer.publish(record, dict)
 
 
-class Logs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+class Logs(keras.callbacks.Callback):
     """Notes the logs that a callback of Keras is given after ours."""
 
     def __init__(self) -> None:

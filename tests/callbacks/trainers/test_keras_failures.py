@@ -37,14 +37,14 @@ def failing(hook: str, error: BaseException) -> Any:
     return callback
 
 
-class FailingStep(keras.Sequential):  # type: ignore[misc]  # keras has no types
+class FailingStep(keras.Sequential):
     error: BaseException = ValueError("the step broke")
 
     def train_step(self, data: Any) -> Any:
         raise self.error
 
 
-class FailingTest(keras.Sequential):  # type: ignore[misc]  # keras has no types
+class FailingTest(keras.Sequential):
     def test_step(self, data: Any) -> Any:
         msg = "the validation broke"
         raise ValueError(msg)
@@ -65,7 +65,7 @@ def test_an_error_of_another_callback_ends_the_training_at_once(hook: str, is_fi
 
 
 def test_an_error_before_the_training_ends_it_when_it_is_let_go() -> None:
-    class Fails(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    class Fails(keras.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:
             msg = "it broke"
             raise ValueError(msg)

@@ -196,7 +196,7 @@ def in_a_loop(
     optimizer.build(model.trainable_variables)
     compute = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    @tf.function  # type: ignore[untyped-decorator]  # tensorflow has no types
+    @tf.function
     def step(image: Any, label: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = compute(label, model(image, training=True))
@@ -221,7 +221,7 @@ def test_evaluations_change_no_digit_of_a_loop_around_a_function() -> None:
 
 
 def test_a_single_module_of_tensorflow_is_examined_too() -> None:
-    class Scale(tf.Module):  # type: ignore[misc]  # tensorflow has no types
+    class Scale(tf.Module):
         def __init__(self) -> None:
             super().__init__()
             self.scale = tf.Variable(2.0)

@@ -55,7 +55,7 @@ def test_steps_are_batches_that_were_trained_on_also_beyond_the_epoch_of_keras()
 
 
 def test_a_model_without_updates_counts_its_batches() -> None:
-    class Fixed(keras.Sequential):  # type: ignore[misc]  # keras has no types
+    class Fixed(keras.Sequential):
         def train_step(self, data: Any) -> Any:
             return {"loss": 0.0}
 
@@ -67,7 +67,7 @@ def test_a_model_without_updates_counts_its_batches() -> None:
 def test_the_counts_and_the_clock_go_on_in_a_second_fit() -> None:
     clock = Clock()
 
-    class Tick(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    class Tick(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
             clock.now_s += 1.0
 
@@ -110,7 +110,7 @@ def test_start_and_end_are_moments_too() -> None:
 def test_time_and_share_of_time_are_schedules() -> None:
     clock = Clock()
 
-    class Slow(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    class Slow(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
             clock.now_s += 30.0
 
