@@ -9,7 +9,8 @@ import numpy as np
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:
     """Return an array or tensor as a NumPy array; bfloat16 and narrower floats become float32.
 
-    A string tensor becomes an array of `str`. Memory is shared where it can be.
+    A string tensor becomes an array of `str`, or of the `bytes` that it holds if these are no text.
+    Memory is shared where it can be.
 
     Raises:
         TypeError: the rows of a ragged or sparse tensor make no array.
@@ -30,8 +31,7 @@ def to_numpy(array: Any) -> np.ndarray[Any, Any]:
     if numbers.dtype.name.startswith(("bfloat16", "float8", "float4")):
         return numbers.astype(np.float32)
     if tensorflow is not None and tensorflow.is_tensor(array) and numbers.dtype == object:
-        texts = [text.decode() for text in numbers.ravel()]
-        return np.array(texts, dtype=str).reshape(numbers.shape)
+        return _as_texts(numbers)
     return numbers
 
 
@@ -44,3 +44,11 @@ def _refuse_uneven(tensorflow: Any, array: Any) -> None:
         kind = type(array).__name__
         msg = f"a {kind} is no array; make it a dense tensor, as by `to_tensor` or `to_dense`"
         raise TypeError(msg)
+
+
+def _as_texts(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    try:
+        texts = [text.decode() for text in array.ravel()]
+    except UnicodeDecodeError:
+        return array
+    return np.array(texts, dtype=str).reshape(array.shape)

@@ -13,8 +13,9 @@ _OF_KERAS = ("training", "mask")  # parameters that are no inputs
 def plan_keras_call(model: Any, names: Sequence[str], inputs: Sequence[str] | None) -> Call:
     """Return how a batch is passed to a Keras model; args and errors are those of `plan_call`.
 
-    A functional or sequential model takes what its inputs are called. A subclassed one takes what
-    the parameters of its `call` are called; several `inputs` for one parameter go as a dict.
+    A functional or sequential model takes what its inputs are called; a lone entry of another name
+    holds them all, as the pairs do that `fit` takes. A subclassed one takes what the parameters of
+    its `call` are called; several `inputs` for one parameter go as a dict.
     """
     structure = _symbolic_inputs(model)
     if structure is None:
@@ -27,7 +28,8 @@ def plan_keras_call(model: Any, names: Sequence[str], inputs: Sequence[str] | No
     else:
         structure = keras.tree.map_structure(lambda tensor: tensor.name, structure)
     own = keras.tree.flatten(structure)
-    if len(own) == 1 and isinstance(structure, str | list | tuple):
+    holds_all = inputs is not None and len(inputs) == 1 and inputs[0] not in own
+    if holds_all or (len(own) == 1 and isinstance(structure, str | list | tuple)):
         return plan_call({own[0]: _POSITIONAL}, names, inputs)
     call = plan_call(dict.fromkeys(own, _EITHER), names, inputs)
     if inputs is not None and len(inputs) != len(own):

@@ -38,15 +38,11 @@ class Batch:
     def split(self, most: int) -> Iterator[Self]:
         """Give the rows again in batches of at most `most`.
 
-        A field as long as the batch is taken for one of rows.
+        An array as long as the batch is taken for one of rows.
         """
         for start in range(0, len(self), most):
             rows = slice(start, start + most)
-            fields = {
-                name: value[rows] if row_count(value) == len(self) else value
-                for name, value in self.fields.items()
-            }
-            yield replace(self, ids=self.ids[rows], fields=fields)
+            yield replace(self, ids=self.ids[rows], fields=_cut(self.fields, rows, len(self)))
 
 
 def name_fields(
@@ -80,8 +76,26 @@ def name_fields(
     return dict(zip(names, elements, strict=True)), (names[0],)
 
 
+def _cut(value: Any, rows: slice, count: int) -> Any:
+    """Return some rows of everything in a nested value that has `count` of them."""
+    if isinstance(value, Mapping):
+        return {name: _cut(part, rows, count) for name, part in value.items()}
+    if _is_one_input(value):
+        return tuple(_cut(part, rows, count) for part in value)
+    return value[rows] if row_count(value) == count else value
+
+
+def _is_one_input(value: Any) -> bool:
+    """Tell whether a tuple holds not rows, but tensors that go to a model of Keras together."""
+    return isinstance(value, tuple) and any(
+        type(part).__module__.startswith("tensorflow.") for part in value
+    )
+
+
 def row_count(value: Any) -> int | None:
     """Return the length of an array's or a list's first axis; None for what has no rows."""
+    if _is_one_input(value):
+        return None
     shape: Sequence[int] | None = getattr(value, "shape", None)
     if shape is None:
         return len(value) if isinstance(value, list | tuple) else None
@@ -156,6 +170,13 @@ def _checked_ids(ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def first_row(fields: Mapping[str, Any]) -> bytes:
     """Return what tells this batch from another: its number of rows, and what is in its first."""
-    parts = [to_numpy(value)[:1] for value in fields.values() if row_count(value)]
+    parts = [to_numpy(_held(value))[:1] for value in fields.values() if row_count(value)]
     content = [part.tobytes() if part.dtype != object else repr(part).encode() for part in parts]
     return b"|".join([str(count_rows(fields)).encode(), *content])
+
+
+def _held(value: Any) -> Any:
+    """Return the numbers of a ragged or sparse tensor of TensorFlow, and anything else as it is."""
+    if hasattr(value, "flat_values"):
+        return value.flat_values
+    return value.values if hasattr(value, "dense_shape") else value

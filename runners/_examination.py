@@ -152,7 +152,8 @@ class Examination:
         ready = self._feed.in_memory
         if getattr(predictor.device, "type", None) == "cuda":
             batches, ready = pinned(batches), False
-        if ready or (not self._prefetch and self._timeout_s is None):
+        ahead = self._prefetch and not self._feed.prefetches
+        if ready or (not ahead and self._timeout_s is None):
             with closing(batches):
                 yield batches
             return

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, final
@@ -10,6 +10,7 @@ from typing import Any, final
 from milepost.callbacks import World
 from milepost.errors import CoverageError, unknown_name
 from milepost.runners._batch import Batch, first_row, name_fields, row_ids
+from milepost.runners._py_dataset import py_dataset_source
 from milepost.runners._source import (
     Batches,
     Columns,
@@ -32,8 +33,8 @@ class Feed:
 
     Args:
         data: one source, whose role is `query`, or a mapping role -> source. A source is a torch
-            `Dataset`, `IterableDataset` or `DataLoader`, a mapping of arrays, or any iterable of
-            batches.
+            `Dataset`, `IterableDataset` or `DataLoader`, a `tf.data.Dataset`, a Keras `PyDataset`,
+            a mapping of arrays, or any iterable of batches.
         fields: names for the elements of tuple batches.
         size: the number of samples that are declared, for the lone source or by role.
         loading: how samples are loaded.
@@ -57,6 +58,10 @@ class Feed:
                 raise unknown_name("role", role, roles)
         self._fields = fields
         self._sources = {role: as_source(source, loading) for role, source in roles.items()}
+        for role, source in self._sources.items():
+            if source.is_endless and not sizes.get(role):
+                msg = f"`size` must say how much of the endless source of role {role!r} is the set"
+                raise ValueError(msg)
         self._sizes = sizes
         self._readings: dict[str, Any] = {}
         self._gave_rows: set[str] = set()
@@ -70,6 +75,11 @@ class Feed:
     def in_memory(self) -> bool:
         """Whether all batches lie ready in memory."""
         return all(source.in_memory for source in self._sources.values())
+
+    @property
+    def prefetches(self) -> bool:
+        """Whether all batches are loaded ahead already, or lie ready in memory."""
+        return all(source.prefetches or source.in_memory for source in self._sources.values())
 
     def declared(self) -> dict[str, int | None]:
         """Return how many samples each role declares; None where nothing says it.
@@ -155,17 +165,21 @@ class Feed:
         self, role: str, raw_batches: RawBatches, declared: int | None, world: World
     ) -> Generator[Batch, None, None]:
         given = 0
-        needs_ids = self._sources[role].needs_ids
+        needs_ids, endless = self._sources[role].needs_ids, self._sources[role].is_endless
         with closing(raw_batches):
             for raw, positions, mine in raw_batches:
                 fields, inputs = name_fields(raw, self._fields)
                 _check_fields(fields, needs_ids=needs_ids)
                 if positions is None and not needs_ids and world.size > 1:
                     self._readings.setdefault(role, hashlib.sha256()).update(first_row(fields))
-                ids = row_ids(fields, positions, given)
-                given += len(ids)
+                batch = Batch(role, row_ids(fields, positions, given), fields, inputs)
+                if endless and given + len(batch) > (declared or 0):
+                    batch = next(batch.split((declared or 0) - given))
+                given += len(batch)
                 if mine:
-                    yield Batch(role, ids, fields, inputs)
+                    yield batch
+                if endless and given == declared:
+                    return
                 if declared is not None and given > declared:
                     msg = (
                         f"the source of role {role!r} declares {declared} samples, but gave "
@@ -191,22 +205,32 @@ def as_source(data: Any, loading: Loading) -> Source:
     """
     if is_columns(data):
         return Columns(data, loading)
-    if "torch" in sys.modules or has_items(data):
-        from milepost.runners._torch_source import torch_source
-
-        source = torch_source(data, loading)
+    for find in _framework_sources(data):
+        source = find(data, loading)
         if source is not None:
             return source
     if not isinstance(data, Iterable) or isinstance(data, str | bytes | Mapping) or is_array(data):
         msg = (
-            f"`data` must be a torch Dataset or DataLoader, a mapping of arrays, an iterable of "
-            f"batches, or a mapping of roles to these, got {type(data).__name__}"
+            "`data` must be a torch Dataset or DataLoader, a tf.data.Dataset, a Keras PyDataset, a "
+            "mapping of arrays, an iterable of batches, or a mapping of roles to these, got "
+            f"{type(data).__name__}"
         )
         raise TypeError(msg)
-    if loading.batch_size is not None:
-        msg = f"`batch_size` cannot be {loading.batch_size}: the source makes the batches itself"
-        raise ValueError(msg)
+    loading.forbid_batch_size()
     return Batches(data)
+
+
+def _framework_sources(data: Any) -> Iterator[Callable[[Any, Loading], Source | None]]:
+    """Give what knows the data of the frameworks that are loaded."""
+    if "tensorflow" in sys.modules:
+        from milepost.runners._tf_source import tf_source
+
+        yield tf_source
+    yield py_dataset_source
+    if "torch" in sys.modules or has_items(data):
+        from milepost.runners._torch_source import torch_source
+
+        yield torch_source
 
 
 def pinned(batches: Generator[Batch, None, None]) -> Generator[Batch, None, None]:

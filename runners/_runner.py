@@ -49,7 +49,8 @@ class InferenceRunner(Callback):
     Args:
         data: one source, whose role is `query`, or a mapping role -> source, such as
             `{"query": val_set, "gallery": train_set}`. A source is a torch `Dataset`,
-            `IterableDataset` or `DataLoader`, a mapping of arrays, or any iterable of batches.
+            `IterableDataset` or `DataLoader`, a `tf.data.Dataset`, a Keras `PyDataset`, a mapping
+            of arrays, or any iterable of batches.
         inferencers: what to compute.
         every: when to run: a schedule, or a string such as `"500 steps"`, `"1 epoch"`, `"5%"`.
         name: prefixes the metrics: `validation/hit_rate@1`.
@@ -60,11 +61,12 @@ class InferenceRunner(Callback):
         shared_ids: whether rows of two roles with equal ids are the same item; a query then
             leaves out its own copy in the gallery.
         size: how many samples the data declares (by role, if there are several); not needed where
-            the source has a length. Another count is an error.
+            the source has a length. Another count is an error; an endless pipeline of TensorFlow
+            or Keras is read so far.
         batch_size: rows a batch; by default a loader's own, or 64.
         num_workers: worker processes that load a torch source; 0 takes a loader's own.
-        prefetch: batches loaded ahead on a thread, unless they lie in memory; 0 loads on the
-            caller's thread.
+        prefetch: batches loaded ahead on a thread, unless they lie in memory or, as those of a
+            `tf.data.Dataset`, are loaded ahead anyway; 0 loads on the caller's thread.
         placement: None for the model's own device, and all ranks where there are several;
             `"local"` for this process alone; a sequence of devices for a replica on each.
         weights: `"live"`, `"ema"` (the trainer's averaged model) or `"snapshot"`.

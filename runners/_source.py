@@ -42,6 +42,12 @@ class Loading:
         """Return how many rows a batch has, given the loader's own size."""
         return self.batch_size or own or 64
 
+    def forbid_batch_size(self) -> None:
+        """Raise if a batch size is asked for of a source that makes the batches itself."""
+        if self.batch_size is not None:
+            msg = f"`batch_size` cannot be {self.batch_size}: the source makes the batches itself"
+            raise ValueError(msg)
+
 
 RawBatches = Generator[RawBatch, None, None]
 
@@ -62,6 +68,16 @@ class Source(abc.ABC):
     @property
     def in_memory(self) -> bool:
         """Whether its batches lie ready in memory, so that to load them ahead gains nothing."""
+        return False
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it never ends: the first samples of it, as many as are declared, are the set."""
+        return False
+
+    @property
+    def prefetches(self) -> bool:
+        """Whether it loads ahead by itself."""
         return False
 
     def draw(self) -> Any:

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "safetensors"}
+ADAPTERS = ("_torch", "_tf", "_keras")
 MAY_USE = {
     "neighbors": set[str](),
     "predictors": set[str](),
@@ -50,8 +51,8 @@ def test_only_adapters_load_a_framework_when_they_are_imported(folder: str) -> N
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if not path.name.startswith(("_torch", "_tf"))
+        if not path.name.startswith(ADAPTERS)
         for name in imported(path, at_top=True)
-        if name.split(".")[0] in FRAMEWORKS or name.split(".")[-1].startswith(("_torch", "_tf"))
+        if name.split(".")[0] in FRAMEWORKS or name.split(".")[-1].startswith(ADAPTERS)
     ]
     assert wrong == []

@@ -9,9 +9,14 @@ from milepost.callbacks.monitors._tensorboard import TensorBoard
 from milepost.callbacks.monitors._terminal import Terminal
 
 
-def default_monitors(rundir: Path | None) -> list[Monitor]:
-    """Return the terminal; with a folder, JSON lines and TensorBoard where it is installed too."""
-    monitors: list[Monitor] = [Terminal()]
+def default_monitors(rundir: Path | None, *, terminal: bool = True) -> list[Monitor]:
+    """Return the terminal; with a folder, JSON lines and TensorBoard where it is installed too.
+
+    Args:
+        rundir: the folder of the run.
+        terminal: whether to print; not where the training prints what the callbacks log.
+    """
+    monitors: list[Monitor] = [Terminal()] if terminal else []
     if rundir is not None:
         monitors.append(JsonLines(rundir / "metrics.jsonl"))
         if importlib.util.find_spec("tensorboard") is not None:

@@ -1,1 +1,39 @@
-"""Adapters to training frameworks: none yet; `milepost.Loop` serves loops of your own."""
+"""Adapters to training frameworks; `milepost.Loop` serves loops of your own.
+
+Each is imported when it is first used, and so is its framework.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from milepost.errors import missing_extra, unknown_name
+
+if TYPE_CHECKING:
+    from milepost.callbacks.trainers._keras import KerasTrainer as keras  # noqa: N813 - the name that users call
+
+_TRAINERS = {"keras": ("milepost.callbacks.trainers._keras", "KerasTrainer", "tensorflow")}
+
+__all__ = ["keras"]
+
+
+def _resolve(name: str) -> Any:
+    if name.startswith("__"):  # Python's own probes
+        raise AttributeError(name)
+    if name not in _TRAINERS:
+        raise AttributeError(str(unknown_name("trainer", name, _TRAINERS)))
+    module, trainer, extra = _TRAINERS[name]
+    try:
+        return getattr(importlib.import_module(module), trainer)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error.name or name, extra) from error
+
+
+if not TYPE_CHECKING:  # a type checker would take any name at all to exist
+
+    def __getattr__(name: str) -> Any:
+        globals()[name] = trainer = _resolve(name)
+        return trainer
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

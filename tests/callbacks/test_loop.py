@@ -151,7 +151,7 @@ def test_a_loop_goes_on_where_its_state_was_taken() -> None:
         clock.now_s += 2.0
         assert list(again.epochs(4)) == [2, 3]
         assert again.elapsed_s == 8.0
-        with pytest.raises(RuntimeError, match=r"^load the state of a loop before its `with` bl"):
+        with pytest.raises(RuntimeError, match=r"^load the state before the training begins$"):
             again.load_state_dict({})
     clock.now_s += 50.0
     assert again.elapsed_s == 8.0
