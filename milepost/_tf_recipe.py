@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from milepost.callbacks import Callback
+from milepost.callbacks.monitors import default_monitors
 from milepost.callbacks.trainers import keras as attach
 from milepost.predictors import OfflinePredictor
 from milepost.predictors._tf_parts import named_variables
@@ -85,7 +86,12 @@ def load(model: Any, checkpoint: Path, device: str | None) -> Any:
 def train(recipe: Recipe) -> None:
     """Train the recipe's model with its runners and callbacks attached."""
     recipe.model.compile(optimizer=recipe.optimizer, loss=recipe.loss)
-    callback = attach(*recipe.runners.values(), *recipe.callbacks, rundir=recipe.rundir)
+    callback = attach(
+        *recipe.runners.values(),
+        *recipe.callbacks,
+        rundir=recipe.rundir,
+        monitors=default_monitors(recipe.rundir),
+    )
     how = {"epochs": recipe.epochs, "callbacks": [callback], "verbose": 0}
     if not isinstance(recipe.train, Mapping):
         recipe.model.fit(recipe.train, **how)

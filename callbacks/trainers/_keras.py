@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, final
 
@@ -18,9 +19,12 @@ from milepost.callbacks.trainers._keras_fit import FitWatch, callers_hooks
 class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
     """Runs callbacks in `model.fit`, as one of its callbacks.
 
-    What an evaluation measures is in the `logs` of its epoch, and of its batch if there is one, for
-    the callbacks that follow in the list: `History`, `EarlyStopping` and `ModelCheckpoint` act on
-    `"validation/hit_rate@1"` as on their own (they need `mode="max"`). A step is a batch; with
+    What Keras measures in an epoch goes to the monitors as `train/loss`, what its own validation
+    does as `val/loss`. What an evaluation measures is in the `logs` of its epoch, and of its batch
+    if there is one, for the callbacks that follow in the list: `History`, `EarlyStopping` and
+    `ModelCheckpoint` act on `"validation/hit_rate@1"` as on their own (they need `mode="max"`).
+
+    A step is a batch; with
     `steps_per_execution` steps pass several at a time, and what becomes due on the way runs once.
     An epoch counts when Keras ends it, also one that a stop cuts short. A second `fit` goes on
     with the counts; the validation of `fit` is none of the training.
@@ -106,8 +110,9 @@ class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  #
             logs.update(self._of_batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Count the epoch, run what is due, and hand over what was measured."""
+        """Count the epoch, log what Keras measured, run what is due, and hand that over."""
         self._epoch += 1
+        self.log(_own_logs(logs or {}))
         self._callbacks.after_epoch()
         if logs is not None:
             logs.update(self._of_epoch)
@@ -166,3 +171,12 @@ class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  #
         if self.model.steps_per_execution == 1 or optimizer is None:
             return 0
         return int(optimizer.iterations)
+
+
+def _own_logs(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Return what Keras itself measured, under the names by which it is logged."""
+    numbers = {x: float(y) for x, y in logs.items() if isinstance(y, Real) and "/" not in x}
+    return {
+        f"val/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}": value
+        for name, value in numbers.items()
+    }

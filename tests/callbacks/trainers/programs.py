@@ -48,6 +48,7 @@ with mp.Loop(model, callbacks=[runner], rundir=sys.argv[1]) as loop:
     for _ in loop.epochs(2):
         for _ in loop.steps(range(4)):
             pass
+        loop.log({"train/loss": 0.5})
 assert "keras" not in sys.modules and "tensorflow" not in sys.modules
 """
 TENSORBOARD = """

@@ -15,8 +15,9 @@ def test_a_fit_writes_its_files_and_never_imports_torch(tmp_path: Path) -> None:
     lines: list[Any] = [
         json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
     ]
-    assert [(line["step"], line["epoch"]) for line in lines] == [(4, 1), (8, 2)]
-    assert 0.0 <= lines[0]["validation/hit_rate@1"] <= 1.0
+    at = [(line["runner"], line["step"], line["epoch"]) for line in lines]
+    assert at == [(None, 4, 1), ("validation", 4, 1), (None, 8, 2), ("validation", 8, 2)]
+    assert 0.0 <= lines[1]["validation/hit_rate@1"] <= 1.0
     assert (tmp_path / "best.safetensors").exists()
     assert events(tmp_path)["validation/hit_rate@1"] == [4, 8]
 

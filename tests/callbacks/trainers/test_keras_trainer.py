@@ -8,7 +8,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from milepost.callbacks import Callback, EarlyStop, at_end, at_start, trainers
+from milepost.callbacks import Callback, EarlyStop, Record, at_end, at_start, trainers
 from milepost.callbacks.monitors import JsonLines
 from tests.callbacks.trainers.keras_models import Logs, Measure, Watch, compiled, fit, x, y
 
@@ -35,6 +35,16 @@ def test_each_hook_runs_at_its_moment() -> None:
     epochs = ["before_epoch", "after_epoch"] * 2
     assert watch.hooks == ["setup", "before_train", *epochs, "after_train"]
     assert watch.triggers == [(step, step // 13) for step in range(1, 25)]
+
+
+def test_what_keras_measures_in_an_epoch_is_logged() -> None:
+    records: list[Record] = []
+    trainer = trainers.keras(monitors=[records.append])
+    history = fit(compiled(), trainer, epochs=2, validation_data=(x, y)).history
+    assert [(record.step, record.epoch) for record in records] == [(12, 1), (24, 2)]
+    for epoch, record in enumerate(records):
+        loss, val_loss = history["loss"][epoch], history["val_loss"][epoch]
+        assert record.scalars == {"train/loss": loss, "val/loss": val_loss}
 
 
 @pytest.mark.parametrize("counted", [True, False])
@@ -209,7 +219,8 @@ def test_a_rundir_gets_files_and_the_terminal_is_left_to_keras(
     fit(model, trainer)
     assert capsys.readouterr().out == ""
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)[METRIC] for line in lines] == [12.0, 24.0, 36.0]
+    measured = [json.loads(line).get(METRIC) for line in lines]
+    assert measured == [None, 12.0, None, 24.0, None, 36.0]
     assert any(path.name.startswith("events.") for path in (tmp_path / "run").iterdir())
     assert trainer.monitors.get_history(METRIC) == [(12, 12.0), (24, 24.0), (36, 36.0)]
 
