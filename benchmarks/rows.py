@@ -17,6 +17,7 @@ def sections(*, full: bool, gpu: bool) -> list[Section]:
         ranking(full),
         match_rates(),
         loop(),
+        keras_loop(),
         multiplied(full),
         degenerate(),
         disk(full),
@@ -92,6 +93,23 @@ def loop() -> Section:
         "memory, ours as arrays, the peers a TensorDataset."
     )
     return Section("The loop", note, rows, unit="µs a batch", per_s=1e6 / BATCHES)
+
+
+def keras_loop() -> Section:
+    data = Data("random", BATCHES * BATCH_SIZE, 1)
+    rows = []
+    for title, batches, least in (
+        (f"{BATCHES:,} batches", BATCHES, 1 / 0.75),
+        ("one batch", 1, None),
+    ):
+        options = {"batch_size": BATCH_SIZE, "batches": batches}
+        both = sides("keras_loop", "Keras predict", data, options)
+        rows.append(Row(title, *both, "Keras predict", least=least))
+    note = (
+        f"One linear layer in Keras on a tf.data pipeline, in batches of {BATCH_SIZE}; a "
+        "millisecond is that of the whole call. With one batch it is the fixed cost of a call."
+    )
+    return Section("The loop of Keras", note, rows, unit="ms", per_s=1e3)
 
 
 def multiplied(full: bool) -> Section:

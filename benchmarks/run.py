@@ -24,7 +24,10 @@ from benchmarks.side import WARM_UP, Side
 from benchmarks.table import markdown, result_of
 
 ROOT = Path(__file__).parents[1]
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREADS = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+)
 
 
 def main() -> int:

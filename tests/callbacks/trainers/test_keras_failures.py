@@ -1,8 +1,8 @@
 """A `fit` that ends by an error has ended for every callback, and leaves nothing behind."""
 
 import contextlib
-import json
 import gc
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

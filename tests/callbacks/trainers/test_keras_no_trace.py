@@ -136,7 +136,6 @@ def test_steps_of_one_execution_are_evaluated_once() -> None:
     assert rates(trainer) == [5, 10, 12]
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 def test_callbacks_of_keras_act_on_what_a_runner_measures(tmp_path: Path) -> None:
     trainer = trainers.keras(runner(every="1 epoch"))
     stop = keras.callbacks.EarlyStopping(METRIC, mode="max", patience=1, min_delta=2.0)

@@ -181,7 +181,6 @@ def test_early_stopping_of_keras_acts_on_our_metrics() -> None:
     assert history.history[METRIC] == [0.5, 0.75, 0.7, 0.6]
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 def test_a_checkpoint_of_keras_keeps_the_best_of_our_metrics(tmp_path: Path) -> None:
     path = str(tmp_path / "{epoch}.keras")
     keep = keras.callbacks.ModelCheckpoint(path, monitor=METRIC, mode="max", save_best_only=True)
