@@ -2,13 +2,13 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milepost.neighbors import Distance, Grid, _binned, backend_of, longest_row
 from milepost.neighbors._binned import binned
 from milepost.neighbors._score import prepare, score_block
+from tests.kinds import CONVERTERS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
@@ -35,7 +35,7 @@ def near_borders(count: int) -> Array:
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("many", [0, 16, 10**9])
-@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("convert", CONVERTERS)
 def test_each_pair_is_in_the_cell_of_its_score(
     distance: Distance, many: int, convert: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,9 +17,8 @@ from milepost.neighbors import (
     MatchFinder,
     PairRates,
     SNRDistance,
-    _numpy,
-    _torch,
 )
+from tests.kinds import BACKENDS, CONVERTERS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MEASURES: list[DistanceMeasure] = [
@@ -138,14 +136,14 @@ def test_the_threshold_is_told_apart_from_others_of_its_bin(target: str) -> None
 
 @pytest.mark.parametrize("measure", MEASURES, ids=repr)
 @pytest.mark.parametrize("tile", [1, 30, None])
-@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("convert", CONVERTERS)
 def test_neither_order_nor_blocks_nor_library_change_the_report(
     measure: DistanceMeasure, tile: int | None, convert: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, labels = clusters(2, 60, 9)
     expected = MatchFinder(measure).calibrate(rows, labels, target="recall=0.7", seed=3)
     if tile:
-        for backend in (_numpy, _torch):
+        for backend in BACKENDS:
             monkeypatch.setattr(backend, "tile_pairs", lambda like: tile)
     order = np.random.default_rng(3).permutation(60)
     arrays = convert(rows[order]), convert(labels[order])
@@ -188,7 +186,7 @@ def test_labels_keep_their_type() -> None:
     expected = finder.calibrate(rows, labels)
     near = labels + 2**60  # that float64 cannot tell apart
     names = np.array([f"class {label}" for label in labels])
-    for others in (near, names, names.tolist(), torch.from_numpy(near)):
+    for others in (names, names.tolist(), *(convert(near) for convert in CONVERTERS)):
         assert finder.calibrate(rows, others) == expected
 
 

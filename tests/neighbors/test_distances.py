@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from pytorch_metric_learning import distances as peer
 
 from milepost.neighbors import (
     CosineSimilarity,
@@ -18,10 +16,9 @@ from milepost.neighbors import (
     LpDistance,
     SNRDistance,
     _distance_measure,
-    _numpy,
-    _torch,
     pair_scores,
 )
+from tests.kinds import BACKENDS, CONVERTERS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "metric_cases.json").read_text())
@@ -81,6 +78,12 @@ def brute_force(measure: Any, x: list[float], y: list[float]) -> float:
     return noise / signal
 
 
+def assert_equal(found: Any, expected: Any) -> None:
+    """Of one kind, one type and one value."""
+    assert (type(found), found.dtype) == (type(expected), expected.dtype)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
 @pytest.mark.parametrize("case", CASES["distance_cases"], ids=lambda case: case["id"])
 def test_a_case_has_its_values(case: dict[str, Any]) -> None:
     measure = KINDS[case["distance"]](**case["kwargs"])
@@ -101,18 +104,17 @@ def test_both_forms_give_the_same_bits_in_any_block_and_library(
     values = measure.matrix(query, ref)
     assert values.dtype == np.float32
     np.testing.assert_array_equal(all_pairs(measure, query, ref), values)
-    tensors = torch.from_numpy(query), torch.from_numpy(ref)
-    assert torch.equal(measure.matrix(*tensors), torch.from_numpy(values))
-    assert torch.equal(
-        measure.pairwise(tensors[0], tensors[1][:21]), torch.from_numpy(values.diagonal().copy())
-    )
+    for convert in CONVERTERS:
+        own = convert(query), convert(ref)
+        assert_equal(measure.matrix(*own), convert(values))
+        assert_equal(measure.pairwise(own[0], own[1][:21]), convert(values.diagonal().copy()))
     if measure.is_symmetric:
         np.testing.assert_array_equal(measure.matrix(ref, query), values.T)
-    for backend in (_numpy, _torch):
+    for backend in BACKENDS:
         monkeypatch.setattr(backend, "tile_pairs", lambda like: 150)
     monkeypatch.setattr(_distance_measure, "_CHUNK", 1)
-    np.testing.assert_array_equal(measure.matrix(query, ref), values)
-    assert torch.equal(measure.matrix(*tensors), torch.from_numpy(values))
+    for convert in CONVERTERS:
+        assert_equal(measure.matrix(convert(query), convert(ref)), convert(values))
     np.testing.assert_array_equal(all_pairs(measure, query[:4], ref[:4]), values[:4, :4])
 
 
@@ -131,30 +133,6 @@ def test_any_vectors_have_the_values_of_the_formula(rows: Array, measure: Distan
     # A power below 1 magnifies what is left of unit vectors that cancel; SNR divides by little.
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=2e-6)
     np.testing.assert_array_equal(all_pairs(measure, rows, rows), values)
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("CosineSimilarity", {}),
-        ("DotProductSimilarity", {"normalize_embeddings": False}),
-        ("DotProductSimilarity", {"normalize_embeddings": True}),
-        ("SNRDistance", {}),
-        ("SNRDistance", {"normalize_embeddings": False}),
-        *(
-            ("LpDistance", {"p": p, "power": power, "normalize_embeddings": normalize})
-            for p in (1, 1.5, 2, 3)
-            for power, normalize in ((1, True), (2, False))
-        ),
-    ],
-    ids=str,
-)
-def test_values_agree_with_the_peer(name: str, options: dict[str, Any]) -> None:
-    query, ref = torch.from_numpy(normal(2, 30, 16)), torch.from_numpy(normal(3, 40, 16))
-    expected = getattr(peer, name)(**options)(query, ref)
-    torch.testing.assert_close(
-        KINDS[name](**options).matrix(query, ref), expected, rtol=2e-5, atol=2e-5
-    )
 
 
 def test_cosine_and_dot_product_are_the_scores_of_a_search() -> None:
@@ -204,9 +182,6 @@ def test_values_too_large_for_float32_are_infinite() -> None:
 
 
 def test_other_types_are_computed_in_float32_and_kept_as_they_are() -> None:
-    rows = torch.from_numpy(normal(5, 6, 4)).to(torch.bfloat16).requires_grad_()
-    values = LpDistance().matrix(rows, rows)
-    assert (values.dtype, values.requires_grad) == (torch.float32, False)
     whole = np.array([[1, 2], [3, 5]])
     whole.setflags(write=False)
     for measure in MEASURES:

@@ -1,46 +1,14 @@
 """The float32 filter: equal to the bit with the search that scores every pair."""
 
 import sys
-from typing import Any, get_args
 
 import numpy as np
 import pytest
-import torch
 
-from milepost.neighbors import Distance, Neighbors, pair_scores, search
+from milepost.neighbors import Distance, pair_scores, search
 from milepost.neighbors import _blas as blas
-from milepost.neighbors._filter import Filter
-
-Array = np.ndarray[Any, np.dtype[Any]]
-DISTANCES: tuple[Distance, ...] = get_args(Distance)
-D = 64
-Q = (1 << 17) // D + 100  # more than the first block
-SMALL = 1 << 20  # a budget too small for the filter
-
-
-def normal(seed: int, rows: int, dimension: int = D) -> Array:
-    return np.random.default_rng(seed).standard_normal((rows, dimension)).astype(np.float32)
-
-
-class Spy:
-    """Counts how many queries each try was given, and how many it settled."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.tries: list[tuple[int, int, int]] = []
-        original = Filter.nearest
-
-        def nearest(
-            filter: Filter, queries: Any, exclude: Any, k: int, width: int, *best: Any
-        ) -> Any:
-            found = original(filter, queries, exclude, k, width, *best)
-            self.tries.append((width, len(queries), int(found.proven.sum())))
-            return found
-
-        monkeypatch.setattr(Filter, "nearest", nearest)
-
-    @property
-    def settled(self) -> int:
-        return sum(settled for _, _, settled in self.tries)
+from tests.kinds import CONVERTERS
+from tests.neighbors.filtered import DISTANCES, SMALL, D, Q, Spy, assert_same, check, normal
 
 
 @pytest.fixture
@@ -48,29 +16,12 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     return Spy(monkeypatch)
 
 
-def assert_same(found: Neighbors, expected: Neighbors) -> None:
-    np.testing.assert_array_equal(np.asarray(found.indices), np.asarray(expected.indices))
-    np.testing.assert_array_equal(np.asarray(found.scores), np.asarray(expected.scores))
-
-
-def check(queries: Array, gallery: Array, k: int, distance: Distance, **options: Any) -> None:
-    """Compare with the search that has no room for the filter, in NumPy and in torch."""
-    without = {"exclude": options["exclude"]} if "exclude" in options else {}
-    expected = search(queries, gallery, k, distance=distance, max_memory_bytes=SMALL, **without)
-    for convert in (np.asarray, torch.from_numpy):
-        rows = convert(gallery)
-        own = rows if queries is gallery else convert(queries)
-        assert_same(search(own, rows, k, distance=distance, **options), expected)
-        ranked = search(own, rows, k, distance=distance, scored=False, **options)
-        np.testing.assert_array_equal(np.asarray(ranked.indices), expected.indices)
-
-
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("k", [1, 30])
 def test_the_filter_finds_what_brute_force_finds(spy: Spy, distance: Distance, k: int) -> None:
     queries, gallery = normal(0, Q), normal(1, 1500)
     check(queries, gallery, k, distance)
-    assert spy.settled == 4 * Q
+    assert spy.settled == 2 * len(CONVERTERS) * Q
     scores = pair_scores(queries[:50], gallery, distance=distance)
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     np.testing.assert_array_equal(
@@ -188,32 +139,11 @@ def test_few_dimensions_are_searched_exactly(distance: Distance, dimension: int)
     check(normal(1, 300, dimension), rows, 4, distance)
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_torch_takes_the_place_of_a_trapped_openblas(
-    monkeypatch: pytest.MonkeyPatch, spy: Spy, distance: Distance
-) -> None:
-    monkeypatch.setattr(blas, "_is_trapped", lambda: True)
-    check(normal(0, Q), normal(1, 1500), 5, distance)
-    assert spy.settled == 4 * Q
-
-
-def test_a_setting_that_rounds_the_factors_of_products_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(blas, "_is_trapped", lambda: True)
-    precision = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        check(normal(0, Q), normal(1, 800), 5, "cosine")
-    finally:
-        torch.set_float32_matmul_precision(precision)
-
-
 def test_a_trapped_openblas_is_told_of_once_where_torch_is_not_loaded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(blas, "_is_trapped", lambda: True)
-    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     blas._say_once.cache_clear()
     assert blas.torch_in_place_of_openblas() is None
     assert blas.torch_in_place_of_openblas() is None

@@ -2,7 +2,6 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import torch
 
 from milepost.neighbors import (
     Cells,
@@ -21,6 +20,7 @@ from milepost.neighbors import (
     refinement,
     tar_at_far,
 )
+from tests.kinds import CONVERTERS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
@@ -94,7 +94,8 @@ def test_refined_cells_hold_single_scores(distance: Distance, max_memory_bytes: 
             mixed = mixed.refined(every(mixed), histogram(every(mixed)))
         assert counts_of(mixed) == expected
         for cut in (layout, half):
-            np.testing.assert_array_equal(histogram(cut, torch.from_numpy), histogram(cut))
+            for convert in CONVERTERS:
+                np.testing.assert_array_equal(histogram(cut, convert), histogram(cut))
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,18 +17,11 @@ from milepost.neighbors import (
     Indexer,
     pair_scores,
 )
+from tests.kinds import CONVERTERS
+from tests.neighbors.indexes import EXACT, every_exact
 
 METRICS: tuple[Distance, ...] = ("l2", "dot", "cosine")
-EXACT: dict[str, Callable[..., Indexer]] = {
-    "faiss": FaissIndexer,
-    "exact": ExactIndexer,
-    "device": lambda metric="l2": ExactIndexer(metric, device="cpu"),
-    "disk": DiskIndexer,
-    "small blocks": lambda metric="l2": DiskIndexer(metric, max_memory_bytes=2_000),
-}
 APPROXIMATE = ("IVF8,Flat", "HNSW8", "PQ4x4", "SQ8", "PCA4,IVF8,PQ2x4", "IVF8,PQ4x4fs")
-
-every_exact = pytest.mark.parametrize("make", EXACT.values(), ids=EXACT.keys())
 
 
 def embeddings(rows: int, dimension: int = 8, *, seed: int = 0) -> Any:
@@ -106,17 +98,6 @@ def test_an_approximate_index_never_gives_fewer_than_k(factory: str) -> None:
     assert (np.diff(found.distances, axis=1) >= 0).all()
 
 
-@every_exact
-def test_the_result_is_of_the_querys_kind(make: Callable[..., Indexer]) -> None:
-    indexer = make()
-    indexer.add(np.eye(3, dtype=np.float32))
-    indexer.add(torch.eye(3, dtype=torch.bfloat16, requires_grad=True) * 2)
-    found = indexer.search(torch.eye(3), 1)
-    assert isinstance(found.indices, torch.Tensor)
-    assert found.indices.tolist() == [[0], [1], [2]]
-    assert isinstance(indexer.search(np.eye(3), 1).indices, np.ndarray)
-
-
 @settings(deadline=None, max_examples=25)
 @given(data=st.data(), metric=st.sampled_from(METRICS), k=st.integers(1, 40))
 def test_neither_blocks_nor_parts_change_a_result(
@@ -136,13 +117,6 @@ def test_neither_blocks_nor_parts_change_a_result(
         for part in np.split(gallery, cuts):
             indexer.add(part)
         np.testing.assert_array_equal(indexer.search(queries, k).indices, order[:, :k])
-
-
-def test_an_index_of_tensors_takes_arrays() -> None:
-    indexer = ExactIndexer()
-    indexer.add(torch.eye(3))
-    indexer.add(np.eye(3) * 3)
-    assert indexer.search(np.eye(3) * 3, 1).indices.tolist() == [[3], [4], [5]]
 
 
 @every_exact
@@ -246,7 +220,7 @@ def test_a_gpu_is_used_where_faiss_has_one(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_measured_recall_is_one_for_exact_and_grows_with_the_effort() -> None:
     gallery = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
     queries = np.random.default_rng(1).normal(size=(50, 16)).astype(np.float32)
-    recalls = []
+    recalls: list[float] = []
     for factory, parameters in [
         ("IVF32,Flat", "nprobe=1"),
         ("IVF32,Flat", "nprobe=8"),
@@ -255,8 +229,12 @@ def test_measured_recall_is_one_for_exact_and_grows_with_the_effort() -> None:
         indexer = FaissIndexer(factory, parameters=parameters)
         indexer.train(gallery)
         indexer.add(gallery)
-        recalls.append(indexer.measure_recall(queries, torch.from_numpy(gallery), k=10))
-    assert recalls[0] < recalls[1] < recalls[2] == 1
+        reached = {
+            indexer.measure_recall(queries, convert(gallery), k=10) for convert in CONVERTERS
+        }
+        recalls += reached  # of every kind the same
+    few, more, all_of_them = recalls
+    assert few < more < all_of_them == 1
     with pytest.raises(ValueError, match="must be the 2000 that were added to the index, got 9"):
         indexer.measure_recall(queries, gallery[:9])
 

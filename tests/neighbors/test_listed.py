@@ -2,9 +2,9 @@ from typing import get_args
 
 import numpy as np
 import pytest
-import torch
 
 from milepost.neighbors import Distance, nearest_listed, search
+from tests.kinds import CONVERTERS
 
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
@@ -17,7 +17,7 @@ def test_the_nearest_of_listed_rows_is_that_of_a_search_among_them(distance: Dis
     allowed[4] = False
     expected = search(queries, gallery, 1, distance=distance, allowed=lambda *at: allowed[at])
     rows, positions = np.nonzero(allowed)
-    for convert in (np.asarray, torch.from_numpy):
+    for convert in CONVERTERS:
         found = nearest_listed(
             convert(queries), convert(gallery), rows, positions, distance=distance
         )

@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from pytorch_metric_learning import distances as peer_distances
-from pytorch_metric_learning.utils.inference import MatchFinder as PeerMatchFinder
 
 from milepost.neighbors import (
     CosineSimilarity,
@@ -21,9 +18,8 @@ from milepost.neighbors import (
     MatchFinder,
     SNRDistance,
     _distances,
-    _numpy,
-    _torch,
 )
+from tests.kinds import BACKENDS, CONVERTERS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "metric_cases.json").read_text())
@@ -47,11 +43,11 @@ def normal(seed: int, *shape: int) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("convert", [np.array, torch.tensor])
+@pytest.mark.parametrize("convert", CONVERTERS)
 @pytest.mark.parametrize("case", CASES["match_cases"], ids=lambda case: case["id"])
 def test_a_case_has_its_matches(case: dict[str, Any], convert: Any) -> None:
-    finder, query = finder_of(case), convert(case["query"])
-    ref = None if case["reference"] is None else convert(case["reference"])
+    finder, query = finder_of(case), convert(np.array(case["query"]))
+    ref = None if case["reference"] is None else convert(np.array(case["reference"]))
     matches = finder.get_matching_pairs(query, ref)
     assert isinstance(matches, np.ndarray)
     assert matches.tolist() == case["matrix"]
@@ -59,7 +55,7 @@ def test_a_case_has_its_matches(case: dict[str, Any], convert: Any) -> None:
     assert pairs == [tuple(pair) for pair in case["pairs"]]
 
 
-@pytest.mark.parametrize("convert", [np.array, torch.tensor])
+@pytest.mark.parametrize("convert", CONVERTERS)
 @pytest.mark.parametrize("case", CASES["match_pair_cases"], ids=lambda case: case["id"])
 def test_a_case_has_its_matching_pairs(case: dict[str, Any], convert: Any) -> None:
     whole = MATCH_CASES[case["of_match_case"]]
@@ -93,7 +89,7 @@ def test_every_form_decides_a_pair_alike(
         if (values[i, j] >= threshold if measure.is_inverted else values[i, j] <= threshold)
     ]
     finder = MatchFinder(measure, threshold)
-    for convert in (np.asarray, torch.from_numpy):
+    for convert in CONVERTERS:
         matches, scores = finder.get_matching_pairs(
             convert(query), convert(ref), return_scores=True
         )
@@ -126,9 +122,9 @@ def test_blocks_change_nothing(
         return matches, scores, finder.get_matching_pairs(*arrays, return_tuples=True)
 
     matches, scores, pairs = everything(np.asarray)
-    for backend in (_numpy, _torch):
+    for backend in BACKENDS:
         monkeypatch.setattr(backend, "tile_pairs", lambda like: tile)
-    for convert in (np.asarray, torch.from_numpy):
+    for convert in CONVERTERS:
         again = everything(convert)
         np.testing.assert_array_equal(again[0], matches)
         np.testing.assert_array_equal(again[1], scores)
@@ -165,13 +161,13 @@ def test_decisions_are_what_the_values_say(kind: str, scale: float) -> None:
         for threshold in (0.0, 1.0, *np.quantile(values, [0, 0.01, 0.5, 1], method="nearest")):
             finder = MatchFinder(measure, float(threshold))
             expected = measure.meets(values, float(threshold))
-            for convert in (np.asarray, torch.from_numpy):
+            for convert in CONVERTERS:
                 matches = finder.get_matching_pairs(convert(rows))
                 np.testing.assert_array_equal(matches, expected)
 
 
 @pytest.mark.parametrize("measure", [CosineSimilarity(), DotProductSimilarity(), LpDistance()])
-@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("convert", CONVERTERS)
 def test_few_scores_are_computed_to_decide(
     measure: DistanceMeasure, convert: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,48 +177,6 @@ def test_few_scores_are_computed_to_decide(
     monkeypatch.delattr(_distances, "score_block")
     matches = MatchFinder(measure, threshold).get_matching_pairs(convert(rows))
     np.testing.assert_array_equal(matches, measure.meets(values, threshold))
-
-
-def test_matches_do_not_depend_on_the_precision_of_torch() -> None:
-    rows = torch.from_numpy(normal(8, 200, 64))
-    values = CosineSimilarity().matrix(rows, rows)
-    finder = MatchFinder(threshold=float(values.quantile(0.7, interpolation="nearest")))
-    expected, precision = finder.get_matching_pairs(rows), torch.get_float32_matmul_precision()
-    with torch.autocast("cpu", torch.bfloat16):
-        np.testing.assert_array_equal(finder.get_matching_pairs(rows), expected)
-    try:
-        torch.set_float32_matmul_precision("medium")
-        np.testing.assert_array_equal(finder.get_matching_pairs(rows), expected)
-        np.testing.assert_array_equal(finder.get_matching_pairs(rows.numpy()), expected)
-    finally:
-        torch.set_float32_matmul_precision(precision)
-
-
-@pytest.mark.parametrize(
-    ("measure", "peer", "threshold"),
-    [
-        (CosineSimilarity(), peer_distances.CosineSimilarity(), 0.1),
-        (LpDistance(p=1), peer_distances.LpDistance(p=1), 0.8),
-        (
-            LpDistance(normalize_embeddings=False),
-            peer_distances.LpDistance(normalize_embeddings=False),
-            5.0,
-        ),
-        (SNRDistance(), peer_distances.SNRDistance(), 2.0),
-    ],
-    ids=str,
-)
-def test_matches_agree_with_the_peers_matrix(
-    measure: DistanceMeasure, peer: Any, threshold: float
-) -> None:
-    query, ref = torch.from_numpy(normal(2, 50, 16)), torch.from_numpy(normal(3, 60, 16))
-    assert (abs(measure.matrix(query, ref) - threshold) > 2e-6).all()
-    ours, theirs = MatchFinder(measure, threshold), PeerMatchFinder(peer, threshold)
-    expected = theirs.get_matching_pairs(query, ref)
-    np.testing.assert_array_equal(ours.get_matching_pairs(query, ref), expected)
-    pairs = theirs.get_matching_pairs(query, ref, return_tuples=True)
-    assert ours.get_matching_pairs(query, ref, return_tuples=True) == pairs
-    np.testing.assert_array_equal(ours.is_match(query, ref[:50]), expected.diagonal())
 
 
 def test_queries_without_references_are_compared_with_themselves() -> None:
@@ -235,7 +189,7 @@ def test_queries_without_references_are_compared_with_themselves() -> None:
 
 def test_a_single_pair_gives_one_bool() -> None:
     finder = MatchFinder(threshold=0.5)
-    for rows in (normal(5, 2, 3), torch.ones(2, 3)):
+    for rows in (convert(normal(5, 2, 3)) for convert in CONVERTERS):
         assert finder.is_match(rows[0], rows[0]) is True
         assert finder.is_match(rows[:1], rows[:1], threshold=1.5) is False
         assert np.array_equal(finder.is_match(rows, rows), [True, True])

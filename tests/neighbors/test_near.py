@@ -1,63 +1,21 @@
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost.neighbors import Distance, _near, backend_of, pair_scores
-from milepost.neighbors import _blas as blas
+from milepost.neighbors import Distance, _near, backend_of
 from milepost.neighbors._near import near_pairs
 from milepost.neighbors._ranges import Window
-from milepost.neighbors._score import prepare, score_block
-
-Array = np.ndarray[Any, np.dtype[Any]]
-DISTANCES: tuple[Distance, ...] = get_args(Distance)
-
-
-def points(seed: int, rows: int, kind: str) -> Array:
-    rng = np.random.default_rng(seed)
-    numbers = rng.standard_normal((rows, 5))
-    if kind == "ties":
-        numbers = rng.integers(-2, 3, (rows, 5)).astype(float)
-    if kind == "alike":
-        numbers = 1 + 1e-4 * numbers
-    if kind == "duplicates":
-        numbers = numbers[rng.integers(0, 3, rows)]
-    return (numbers * {"huge": 1e19, "tiny": 1e-19}.get(kind, 1.0)).astype(np.float32)
-
-
-def assert_found(queries: Any, gallery: Any, windows: Any, distance: Distance) -> None:
-    """Check that all pairs in a window are found, each once, with their scores."""
-    backend = backend_of(queries)
-    q, g = (prepare(rows, distance, backend) for rows in (queries, gallery))
-    scores = backend.numpy(score_block(q, g, distance, backend))
-    i, j, found = map(backend.numpy, near_pairs(q, g, windows, distance, backend))
-    np.testing.assert_array_equal(found, scores[i, j])
-    listed = np.zeros(scores.shape, np.int64)
-    np.add.at(listed, (i, j), 1)
-    assert listed.max(initial=0) <= 1
-    for least, most in windows:
-        assert listed[(scores >= least) & (scores <= most)].all()
-
-
-def scores_of(queries: Array, gallery: Array, distance: Distance) -> Array:
-    return np.asarray(pair_scores(queries, gallery, distance=distance))
-
-
-def windows_of(scores: Array) -> list[Window]:
-    """A window between two scores, and some that hold one score."""
-    found = np.unique(scores[np.isfinite(scores)])
-    first, *others = found[:: max(1, len(found) // 6)].tolist()
-    second, *others = others or [first]
-    return [Window(first, second), *(Window(score, score) for score in others)]
+from tests.kinds import CONVERTERS
+from tests.neighbors.windows import DISTANCES, assert_found, points, scores_of, windows_of
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("kind", ["spread", "ties", "alike", "duplicates", "huge", "tiny"])
 @pytest.mark.parametrize("most", [0.0, 1 / 64, 1.0])
-@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("convert", CONVERTERS)
 def test_all_pairs_in_the_windows_are_found_with_their_scores(
     distance: Distance, kind: str, most: float, convert: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,23 +30,6 @@ def test_few_pairs_are_scored_where_windows_are_narrow() -> None:
     backend = backend_of(queries)
     windows = [Window(0.25, 0.25), Window(2.0, 2.0)]
     assert 0 < len(near_pairs(queries, gallery, windows, "dot", backend).scores) < 20
-
-
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_a_setting_or_a_trapped_openblas_changes_nothing(
-    distance: Distance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queries, gallery = points(4, 20, "spread"), points(5, 25, "spread")
-    windows = windows_of(scores_of(queries, gallery, distance))
-    precision = torch.get_float32_matmul_precision()
-    monkeypatch.setattr(blas, "_is_trapped", lambda: True)
-    for setting in ("highest", "medium"):
-        try:
-            torch.set_float32_matmul_precision(setting)
-            assert_found(queries, gallery, windows, distance)
-            assert_found(torch.from_numpy(queries), torch.from_numpy(gallery), windows, distance)
-        finally:
-            torch.set_float32_matmul_precision(precision)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

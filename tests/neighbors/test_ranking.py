@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torchmetrics.functional.retrieval import retrieval_normalized_dcg
 
 from milepost import neighbors
+from tests.kinds import CONVERTERS
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "metric_cases.json").read_text())
@@ -81,19 +80,9 @@ def test_a_metric_agrees_with_its_formula(
     values = kernel(relevance, relevant, *depth)
     pairs = zip(relevance.tolist(), relevant.tolist(), strict=True)
     np.testing.assert_allclose(values, [oracle(rel, r, k) for rel, r in pairs], atol=1e-14)
-    tensors = torch.from_numpy(relevance), torch.from_numpy(relevant)
-    np.testing.assert_array_equal(kernel(*tensors, *depth).numpy(), values)
-
-
-def test_ndcg_agrees_with_torchmetrics() -> None:
-    relevance = np.random.default_rng(0).random((30, 12)) < 0.3
-    relevance[:, -1] = True  # torchmetrics wants one in each list
-    ours = neighbors.ndcg(relevance, relevance.sum(axis=1), 5)
-    ranked = torch.arange(12, 0, -1).float()
-    theirs = [
-        float(retrieval_normalized_dcg(ranked, torch.from_numpy(row), top_k=5)) for row in relevance
-    ]
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    for convert in CONVERTERS:
+        again = kernel(convert(relevance), convert(relevant), *depth)
+        np.testing.assert_array_equal(np.asarray(again), values)
 
 
 @pytest.mark.parametrize("case", CASES["knn_label_cases"], ids=lambda case: case["id"])
@@ -119,7 +108,7 @@ def test_neighbour_labels_give_the_values_of_the_case(case: dict[str, Any]) -> N
 
 def test_the_majority_label_is_that_of_most_then_of_the_nearest() -> None:
     labels = np.array([[5, 2, 2], [2, 5, 7], [7, -1, -1], [-1, -1, -1], [0, 0, 5]])
-    for convert in (np.asarray, torch.from_numpy):
+    for convert in CONVERTERS:
         assert neighbors.majority(convert(labels), 3).tolist() == [2, 2, 7, -1, 0]
         assert neighbors.majority(convert(labels), 2).tolist() == [5, 2, 7, -1, 0]
         assert neighbors.majority(convert(labels), 9).tolist() == [2, 2, 7, -1, 0]
@@ -132,8 +121,8 @@ def test_the_majority_is_that_of_a_count() -> None:
         for row in labels[:, :k].tolist():
             voters = [label for label in row if label >= 0] or [-1]
             expected.append(max(dict.fromkeys(voters), key=voters.count))  # of equals the first
-        assert neighbors.majority(labels, k).tolist() == expected
-        assert neighbors.majority(torch.from_numpy(labels), k).tolist() == expected
+        for convert in CONVERTERS:
+            assert neighbors.majority(convert(labels), k).tolist() == expected
 
 
 def test_a_list_of_no_neighbours_has_the_value_0() -> None:

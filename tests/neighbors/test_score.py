@@ -3,12 +3,12 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from milepost.neighbors import Distance, pair_scores
+from tests.kinds import CONVERTERS
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
@@ -52,10 +52,9 @@ def oracle(queries: Floats, gallery: Floats, distance: Distance) -> Floats:
 def assert_scores(queries: Floats, gallery: Floats, distance: Distance) -> None:
     """The scores are those of the definition, whatever computes them."""
     expected = oracle(queries, gallery, distance)
-    tensors = torch.from_numpy(queries), torch.from_numpy(gallery)
-    np.testing.assert_array_equal(pair_scores(queries, gallery, distance=distance), expected)
-    in_torch = pair_scores(*tensors, distance=distance)
-    np.testing.assert_array_equal(in_torch.numpy(), expected)
+    for convert in CONVERTERS:
+        scores = pair_scores(convert(queries), convert(gallery), distance=distance)
+        np.testing.assert_array_equal(np.asarray(scores), expected)
     one_by_one = pair_scores(queries, gallery, distance=distance, max_memory_bytes=1)
     np.testing.assert_array_equal(one_by_one, expected)
 
@@ -146,25 +145,6 @@ def test_other_types_are_converted_to_float32() -> None:
     rows = normal(10, 5, 4).astype(np.float64)
     expected = pair_scores(rows.astype(np.float32), rows.astype(np.float32))
     np.testing.assert_array_equal(pair_scores(rows, rows), expected)
-    halves = torch.from_numpy(rows).to(torch.bfloat16)
-    expected = pair_scores(halves.float().numpy(), halves.float().numpy())
-    np.testing.assert_array_equal(pair_scores(halves, halves).numpy(), expected)
-
-
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_scores_do_not_depend_on_threads(distance: Distance) -> None:
-    queries, threads = torch.from_numpy(normal(11, 300, 33)), torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = pair_scores(queries, queries, distance=distance)
-        torch.set_num_threads(4)
-        four = pair_scores(queries, queries, distance=distance)
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(one, four)
-    np.testing.assert_array_equal(
-        one.numpy(), pair_scores(queries.numpy(), queries.numpy(), distance=distance)
-    )
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

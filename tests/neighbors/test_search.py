@@ -2,9 +2,9 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import torch
 
 from milepost.neighbors import Distance, Neighbors, count_before, pair_scores, search
+from tests.kinds import CONVERTERS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
@@ -40,12 +40,11 @@ def test_neighbours_rank_by_score_then_by_position(
     queries, gallery = with_ties(0, 23), with_ties(1, 30)
     scores = pair_scores(queries, gallery, distance=distance)
     expected = oracle(scores, np.ones_like(scores, bool), k)
-    found = search(queries, gallery, k, distance=distance, max_memory_bytes=max_memory_bytes)
-    assert_equal(found, expected)
-    tensors = torch.from_numpy(queries), torch.from_numpy(gallery)
-    found = search(*tensors, k, distance=distance, max_memory_bytes=max_memory_bytes)
-    assert isinstance(found.indices, torch.Tensor)
-    assert_equal(found, expected)
+    for convert in CONVERTERS:
+        arrays = convert(queries), convert(gallery)
+        found = search(*arrays, k, distance=distance, max_memory_bytes=max_memory_bytes)
+        assert type(found.indices) is type(arrays[0])
+        assert_equal(found, expected)
 
 
 @pytest.mark.parametrize("max_memory_bytes", [1, None])
@@ -55,12 +54,10 @@ def test_a_query_leaves_out_the_position_it_excludes(max_memory_bytes: int | Non
     scores = pair_scores(rows, rows)
     expected = oracle(scores, np.arange(25)[None, :] != exclude[:, None], 25)
     assert (expected.indices[exclude >= 0, -1] == -1).all()
-    assert_equal(
-        search(rows, rows, 25, exclude=exclude, max_memory_bytes=max_memory_bytes), expected
-    )
-    tensor = torch.from_numpy(rows)
-    found = search(tensor, tensor, 25, exclude=torch.from_numpy(exclude))
-    assert_equal(found, expected)
+    for convert in CONVERTERS:
+        own, without = convert(rows), convert(exclude)
+        found = search(own, own, 25, exclude=without, max_memory_bytes=max_memory_bytes)
+        assert_equal(found, expected)
 
 
 def test_only_allowed_pairs_are_found() -> None:
@@ -110,7 +107,7 @@ def test_the_rows_before_a_place_are_counted(
         (scores == score[:, None]) & (own[None, :] < places[:, None])
     )
     expected = (before & others).sum(axis=1)
-    for convert in (np.asarray, torch.from_numpy):
+    for convert in CONVERTERS:
         counts = count_before(
             *(convert(array) for array in (rows, rows, score, places)),
             distance=distance,
