@@ -61,8 +61,8 @@ def test_an_override_that_leads_nowhere_is_an_error(arguments: list[str], messag
 
 
 def test_an_unknown_key_is_an_error_that_gives_its_place_and_the_nearest() -> None:
-    spec = {"class_path": "torch.nn.Linear", "init_args": {"in_feature": 3}}
-    message = "unknown key of model.init_args 'in_feature'; did you mean 'in_features'"
+    spec = {"class_path": "milepost.inferencers.Retrieval", "init_args": {"distanc": "l2"}}
+    message = "unknown key of model.init_args 'distanc'; did you mean 'distance'"
     with pytest.raises(UnknownNameError, match=message):
         _config.check({"model": spec}, ["model"])
     with pytest.raises(UnknownNameError, match="unknown key 'modell'; did you mean 'model'"):
@@ -73,8 +73,14 @@ def test_an_unknown_key_is_an_error_that_gives_its_place_and_the_nearest() -> No
     ("path", "message"),
     [
         ("Linear", "a class path is `package.module.Class`, got 'Linear'"),
-        ("torch.nnn.Linear", "there is no module 'torch.nnn' for 'torch.nnn.Linear'"),
-        ("torch.nn.Lineer", "name in module 'torch.nn': 'Lineer'; did you mean 'Linear'"),
+        (
+            "http.cliant.HTTPMessage",
+            "there is no module 'http.cliant' for 'http.cliant.HTTPMessage'",
+        ),
+        (
+            "http.client.HTTPMesage",
+            "name in module 'http.client': 'HTTPMesage'; did you mean 'HTTPM",
+        ),
     ],
 )
 def test_a_class_path_that_leads_nowhere_is_an_error(path: str, message: str) -> None:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - left out where it is not installed
 from safetensors import safe_open
 
 import milepost as mp

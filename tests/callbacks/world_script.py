@@ -1,4 +1,4 @@
-"""What every rank of `test_world` runs, under `python -m torch.distributed.run`.
+"""What every rank of `test_torch_world` runs, under `python -m torch.distributed.run`.
 
 `world_script.py agree FOLDER` or `world_script.py outlive RANK FOLDER`.
 """

@@ -17,6 +17,14 @@ def table(role: str, embeddings: Any, labels: Any, ids: Any = None) -> Rows:
     return {"id": ids, "role": np.full(count, role), "output": embeddings, "label": labels}
 
 
+def clustered(seed: int, count: int, role: str = "query", spread: float = 1.0) -> Any:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 5, count)
+    noise = spread * rng.standard_normal((count, 4))
+    embeddings = (np.random.default_rng(0).standard_normal((5, 4))[labels] + noise).astype("f4")
+    return table(role, embeddings, labels, rng.permutation(2 * count)[:count])
+
+
 def take(rows: Rows, at: Any) -> Rows:
     return {name: array[at] for name, array in rows.items()}
 

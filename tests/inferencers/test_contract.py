@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from milepost import inferencers
 from milepost.inferencers import Inferencer, PairInferencer, Rows
+from tests.kinds import CONVERTERS
 
 ROWS = 41  # in a whole run
 
@@ -298,12 +298,13 @@ def test_rows_may_be_overwritten_after_an_update(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", NATIVE, indirect=True)
-def test_tensors_give_what_arrays_give(case: Case) -> None:
+def test_every_kind_of_array_gives_the_same(case: Case) -> None:
     rows = case.rows()
     numbers = {name for name in case.make().fetches if rows[name].dtype.kind != "U"}
-    tensors = {name: torch.as_tensor(rows[name]) for name in numbers}
-    shards = [[batch] for batch in batches({**rows, **tensors}, 20)]
-    assert evaluate(case, *shards) == same(evaluate(case, [rows]))
+    for convert in CONVERTERS:
+        converted = {name: convert(rows[name]) for name in numbers}
+        shards = [[batch] for batch in batches({**rows, **converted}, 20)]
+        assert evaluate(case, *shards) == same(evaluate(case, [rows]))
 
 
 def test_evidence_is_tables_by_name(case: Case) -> None:

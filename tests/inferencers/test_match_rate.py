@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
@@ -12,17 +11,9 @@ from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 from milepost.errors import NonFiniteError
 from milepost.inferencers import MatchRate, _match_rate
 from milepost.neighbors import pair_scores
-from tests.inferencers.rounds import Array, assert_same, evaluate, run, split, table
+from tests.inferencers.rounds import Array, assert_same, clustered, evaluate, run, split, table
 
 FAR = (1e-4, 1e-2, 0.1, 0.5, 1.0)
-
-
-def clustered(seed: int, count: int, role: str = "query", spread: float = 1.0) -> Any:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 5, count)
-    noise = spread * rng.standard_normal((count, 4))
-    embeddings = (np.random.default_rng(0).standard_normal((5, 4))[labels] + noise).astype("f4")
-    return table(role, embeddings, labels, rng.permutation(2 * count)[:count])
 
 
 def pairs_of(queries: Any, gallery: Any, distance: Any, own: bool) -> tuple[Array, Array]:
@@ -147,14 +138,6 @@ def test_the_result_does_not_depend_on_how_rows_are_split(gallery: bool) -> None
         shares = [list(itertools.chain(*part)) for part in zip(*parts, strict=True)]
         metrics = run([make(9_000) for _ in shares], *shares, block=block)
         assert_same(metrics, whole)
-
-
-@pytest.mark.parametrize("distance", ["cosine", "dot", "l2"])
-def test_tensors_give_what_arrays_give(distance: Any) -> None:
-    rows = clustered(8, 60)
-    tensors = {**rows, **{name: torch.from_numpy(rows[name]) for name in ("output", "label")}}
-    make = lambda: MatchRate(distance=distance)  # noqa: E731
-    assert_same(evaluate(make, tensors), evaluate(make, rows))
 
 
 def test_values_agree_with_scikit_learn() -> None:

@@ -3,14 +3,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 from milepost.errors import NonFiniteError, UnknownNameError
 from milepost.inferencers import Retrieval
 from tests.inferencers.rounds import Array, assert_same, evaluate, run, split, table, take
+from tests.kinds import CONVERTERS
 
 
 def tied_rows(seed: int, count: int, classes: int = 4, role: str = "query") -> Any:
@@ -147,49 +146,6 @@ def test_few_bytes_make_many_rounds() -> None:
     few = run([retrieval], [rows])
     assert retrieval.rounds > 3
     assert_same(few, evaluate(lambda: Retrieval(metrics=["map@r"]), rows))
-
-
-@pytest.mark.parametrize("distance", ["cosine", "dot", "l2"])
-def test_tensors_give_what_arrays_give(distance: Any) -> None:
-    rng = np.random.default_rng(4)
-    embeddings = rng.standard_normal((80, 16)).astype(np.float32)
-    labels = rng.integers(0, 6, 80)
-    make = lambda: Retrieval(distance=distance)  # noqa: E731
-    arrays = evaluate(make, table("query", embeddings, labels))
-    tensors = table("query", torch.from_numpy(embeddings), torch.from_numpy(labels))
-    assert_same(evaluate(make, tensors), arrays)
-    halves = torch.from_numpy(embeddings).to(torch.bfloat16).requires_grad_()
-    rounded = halves.detach().float().numpy()
-    assert_same(
-        evaluate(make, table("query", halves, labels)),
-        evaluate(make, table("query", rounded, labels)),
-    )
-
-
-def test_values_agree_with_pytorch_metric_learning() -> None:
-    rng = np.random.default_rng(5)
-    centres = rng.standard_normal((7, 12))
-    labels = rng.integers(0, 7, 200)
-    embeddings = (centres[labels] + rng.standard_normal((200, 12))).astype(np.float32)
-    for average in ("sample", "class"):
-        theirs = AccuracyCalculator(k=None, avg_of_avgs=average == "class").get_accuracy(
-            embeddings, labels, include=("precision_at_1", "r_precision", *PEER.values())
-        )
-        ours = evaluate(
-            lambda: Retrieval(k=(1, 199), distance="l2", average=average),  # noqa: B023
-            table("query", embeddings, labels),
-        )
-        assert ours["hit_rate@1"] == pytest.approx(theirs["precision_at_1"], abs=1e-9)
-        assert ours["r_precision"] == pytest.approx(theirs["r_precision"], abs=1e-9)
-        for name, peer in PEER.items():
-            assert ours[name] == pytest.approx(theirs[peer], abs=2e-6)
-
-
-PEER = {
-    "map@199": "mean_average_precision",
-    "map@r": "mean_average_precision_at_r",
-    "mrr": "mean_reciprocal_rank",
-}
 
 
 def test_means_over_classes_count_each_label_once() -> None:
@@ -348,8 +304,10 @@ def test_embeddings_that_are_not_finite_are_an_error_that_names_the_first_ids() 
     )
     with pytest.raises(NonFiniteError, match=message):
         Retrieval().update(table("gallery", embeddings, np.zeros(12, int)))
-    with pytest.raises(NonFiniteError, match=r"role 'query': b$"):
-        Retrieval().update(table("query", torch.tensor([[1.0], [-torch.inf]]), [0, 0], ["a", "b"]))
+    for convert in CONVERTERS:
+        infinite = convert(np.array([[1.0], [-np.inf]], np.float32))
+        with pytest.raises(NonFiniteError, match=r"role 'query': b$"):
+            Retrieval().update(table("query", infinite, [0, 0], ["a", "b"]))
 
 
 def test_shapes_that_do_not_fit_are_errors() -> None:

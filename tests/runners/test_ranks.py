@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch  # noqa: F401 - left out where it is not installed
 
 SCRIPT = Path(__file__).with_name("ranks_script.py")
 
