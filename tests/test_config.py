@@ -74,12 +74,12 @@ def test_an_unknown_key_is_an_error_that_gives_its_place_and_the_nearest() -> No
     [
         ("Linear", "a class path is `package.module.Class`, got 'Linear'"),
         (
-            "http.cliant.HTTPMessage",
-            "there is no module 'http.cliant' for 'http.cliant.HTTPMessage'",
+            "json.decodr.JSONDecoder",
+            "there is no module 'json.decodr' for 'json.decodr.JSONDecoder'",
         ),
         (
-            "http.client.HTTPMesage",
-            "name in module 'http.client': 'HTTPMesage'; did you mean 'HTTPM",
+            "json.decoder.JSONDecodr",
+            "name in module 'json.decoder': 'JSONDecodr'; did you mean 'JSON",
         ),
     ],
 )

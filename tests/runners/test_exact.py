@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from milepost.inferencers import ClassificationError, Inferencer, ScalarStats
+from milepost.inferencers import ClassificationError, ScalarStats
 from milepost.runners import InferenceRunner, evaluate
 
 wrong = torch.tensor([0.0] * 8 + [1.0, 1.0])
@@ -174,35 +174,6 @@ def test_names_that_are_numbered_already_are_told_apart_too() -> None:
     inferencers = [ScalarStats("wrong", name=name) for name in names]
     metrics = evaluate(Same(), BATCHES, inferencers)
     assert list(metrics) == [f"validation/{name}/wrong" for name in ("r", "r_2", "r_3", "r_4")]
-
-
-def test_an_inferencer_is_given_the_rows_of_its_roles_only() -> None:
-    class Count(Inferencer):
-        name = "count"
-        fetches = ("input",)
-
-        def __init__(self, *roles: str) -> None:
-            self.roles = roles
-
-        def reset(self) -> None:
-            self.seen: list[tuple[str, int]] = []
-
-        def update(self, rows: Any) -> None:
-            self.seen += zip(rows["role"].tolist(), rows["id"].tolist(), strict=True)
-
-        def state(self) -> Any:
-            return {}
-
-        def merge(self, states: Any) -> None: ...
-
-        def compute(self) -> dict[str, float]:
-            return {"rows": len(self.seen)}
-
-    both, gallery = Count("query", "gallery"), Count("gallery")
-    data = {"query": {"input": np.zeros(3)}, "gallery": {"input": np.zeros(2)}}
-    metrics = evaluate(None, data, [both, gallery])
-    assert list(metrics.values()) == [5, 2]
-    assert gallery.seen == [("gallery", 0), ("gallery", 1)]
 
 
 def test_bfloat16_outputs_reach_an_inferencer_as_float32() -> None:

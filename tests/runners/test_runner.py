@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from milepost.callbacks import KeepBest, Loop, Record
-from milepost.inferencers import Inferencer, Retrieval, ScalarStats
+from milepost.inferencers import ScalarStats
 from milepost.runners import InferenceRunner, evaluate
 
 ones = torch.ones(4, 1)
@@ -98,13 +98,6 @@ def test_the_progress_is_quiet_where_there_is_no_terminal(capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_inferencer_of_pairs_is_told_its_memory_and_whether_ids_are_shared() -> None:
-    retrieval = Retrieval(k=(1,))
-    data = {"output": torch.eye(4).numpy(), "label": [0, 0, 1, 1]}
-    evaluate(None, data, [retrieval], shared_ids=True, max_memory_bytes=12_345_678)
-    assert (retrieval.shared_ids, retrieval.max_memory_bytes) == (True, 12_345_678)
-
-
 def test_a_resumed_runner_keeps_the_phase_and_the_clock_of_its_schedule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -131,15 +124,6 @@ def test_a_resumed_runner_keeps_the_phase_and_the_clock_of_its_schedule(
     assert sum(resumed) == 2
 
 
-def test_a_field_of_one_role_is_fetched_by_the_inferencers_of_that_role() -> None:
-    data = {
-        "query": {"output": torch.eye(4).numpy(), "label": [0, 0, 1, 1], "difficulty": [1.0] * 4},
-        "gallery": {"output": torch.eye(4).numpy(), "label": [0, 0, 1, 1]},
-    }
-    metrics = evaluate(None, data, [Retrieval(k=(1,)), ScalarStats("difficulty")], shared_ids=True)
-    assert metrics["validation/difficulty"] == 1.0
-
-
 def test_a_layer_of_a_model_called_model_is_found_by_its_whole_name() -> None:
     class Wrapped(nn.Module):
         def __init__(self) -> None:
@@ -163,27 +147,3 @@ def test_a_field_named_like_a_layer_is_an_error_that_says_how_to_choose() -> Non
         "validation/model.0": 1.0,
         "validation/batch.0": 1.0,
     }
-
-
-def test_ids_and_roles_can_be_fetched_by_name() -> None:
-    class Ids(Inferencer):
-        name = "ids"
-        fetches = ("id", "role")
-
-        def reset(self) -> None:
-            self.seen: list[tuple[int, str]] = []
-
-        def update(self, rows: Any) -> None:
-            self.seen += zip(rows["id"].tolist(), rows["role"].tolist(), strict=True)
-
-        def state(self) -> Any:
-            return {}
-
-        def merge(self, states: Any) -> None: ...
-
-        def compute(self) -> dict[str, float]:
-            return {"count": len(self.seen)}
-
-    ids = Ids()
-    assert evaluate(None, {"x": [1.0, 2.0]}, [ids]) == {"validation/count": 2.0}
-    assert ids.seen == [(0, "query"), (1, "query")]
