@@ -32,6 +32,7 @@ def test_blocks_keep_their_line_and_marked_ones_are_left_out() -> None:
     assert list(blocks(page)) == ["\n\nx\n", "\n" * 10 + "z\n"]
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras saves
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_blocks_of_a_page_run(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

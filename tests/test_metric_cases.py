@@ -3,14 +3,12 @@
 import json
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
-from torch.utils.data import TensorDataset
 
 import milepost as mp
 
@@ -44,14 +42,25 @@ def arrays_of(case: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     )
 
 
-def dataset(embeddings: Any, labels: Any) -> TensorDataset:
-    return TensorDataset(
-        torch.tensor(np.asarray(embeddings), dtype=torch.float32), torch.tensor(np.asarray(labels))
+def columns(embeddings: Any, labels: Any) -> Any:
+    return {"output": np.asarray(embeddings, np.float32), "label": np.asarray(labels)}
+
+
+FORMS: dict[str, tuple[Any, Callable[[Any, Any], Any]]] = {"columns": (None, columns)}
+if find_spec("torch"):
+    import torch
+    from torch.utils.data import TensorDataset
+
+    FORMS["torch"] = (
+        torch.nn.Identity(),
+        lambda *arrays: TensorDataset(*map(torch.from_numpy, columns(*arrays).values())),
     )
+every_form = pytest.mark.parametrize("form", FORMS)
 
 
-def examine(case: dict[str, Any], average: Any, **options: Any) -> dict[str, float]:
+def examine(case: dict[str, Any], form: str, average: Any, **options: Any) -> dict[str, float]:
     """Return the case's metrics under the names of its file."""
+    model, dataset = FORMS[form]
     query, query_labels, reference, reference_labels = arrays_of(case)
     data: Any = dataset(query, query_labels)
     depth = case.get("k") or len(query)
@@ -65,7 +74,7 @@ def examine(case: dict[str, Any], average: Any, **options: Any) -> dict[str, flo
         average=average,
     )
     shared_ids = case.get("ref_includes_query", reference is None)
-    metrics = mp.evaluate(nn.Identity(), data, [retrieval], shared_ids=shared_ids, **options)
+    metrics = mp.evaluate(model, data, [retrieval], shared_ids=shared_ids, **options)
     return {
         "precision_at_1": metrics["validation/hit_rate@1"],
         "r_precision": metrics["validation/r_precision"],
@@ -83,22 +92,25 @@ def agree(given: dict[str, float], expected: dict[str, Any], *, nan_ok: bool = T
 
 
 @pytest.mark.parametrize("case", CASES["retrieval_cases"], ids=lambda case: case["id"])
+@every_form
 @pytest.mark.parametrize(("average", "kind"), [("sample", "micro"), ("class", "macro")])
 def test_retrieval_reproduces_the_shared_values(
-    case: dict[str, Any], average: str, kind: str
+    case: dict[str, Any], form: str, average: str, kind: str
 ) -> None:
-    agree(examine(case, average), case["expected"][kind])
+    agree(examine(case, form, average), case["expected"][kind])
 
 
 @pytest.mark.parametrize("case", CASES["known_deviations"], ids=lambda case: case["id"])
+@every_form
 @pytest.mark.parametrize(("average", "kind"), [("sample", "micro"), ("class", "macro")])
 def test_retrieval_is_right_where_the_peer_deviates(
-    case: dict[str, Any], average: str, kind: str
+    case: dict[str, Any], form: str, average: str, kind: str
 ) -> None:
-    agree(examine(case, average), case["suggested"][kind])
+    agree(examine(case, form, average), case["suggested"][kind])
 
 
+@every_form
 @pytest.mark.parametrize("options", [{"batch_size": 7}, {"max_memory_bytes": 200_000}], ids=str)
-def test_the_largest_case_depends_neither_on_batches_nor_on_blocks(options: Any) -> None:
+def test_the_largest_case_depends_neither_on_batches_nor_on_blocks(form: str, options: Any) -> None:
     case = CASES["retrieval_cases"][-1]
-    assert examine(case, "sample", **options) == examine(case, "sample")
+    assert examine(case, form, "sample", **options) == examine(case, form, "sample")
