@@ -113,17 +113,6 @@ def test_data_of_no_known_kind_is_an_error() -> None:
         Feed(3, fields=None, size=None, loading=Loading())
 
 
-def test_a_dataset_without_iteration_is_read_by_its_items() -> None:
-    class Items:
-        def __len__(self) -> int:
-            return N
-
-        def __getitem__(self, index: int) -> Any:
-            return values[index], 0
-
-    assert read(Items()) == EVERYTHING
-
-
 def test_ids_that_are_equal_are_equal_in_every_type() -> None:
     for ids in (np.arange(N, dtype=np.uint64), np.arange(N, dtype=np.int8)):
         feed = Feed({"x": values, "id": ids}, fields=None, size=None, loading=Loading())

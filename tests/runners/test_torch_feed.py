@@ -183,6 +183,17 @@ def test_reading_draws_nothing_from_the_global_generator() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_dataset_without_iteration_is_read_by_its_items() -> None:
+    class Items:
+        def __len__(self) -> int:
+            return N
+
+        def __getitem__(self, index: int) -> Any:
+            return values[index], 0
+
+    assert read(Items()) == EVERYTHING
+
+
 class FirstHalf(SequentialSampler):
     """A sampler of one's own that leaves rows out."""
 
