@@ -60,6 +60,7 @@ class TFPredictor(Predictor):
         self._traces = traces_of(model)
         self._forward = None if options.forward is None else converted(options.forward)
         self._listed = self._model.listed()
+        self._weights = list(self._model.named_variables().values())
         self._variables = self._model.variables()
         self._home = _home(self._variables)
         self._device = checked_device(device) or self._home
@@ -116,11 +117,14 @@ class TFPredictor(Predictor):
     def _refresh(self) -> None:
         """Take note of a model that has other variables, and of the weights that are followed."""
         listed = self._model.listed()
-        if list(map(id, listed)) != list(map(id, self._listed)):
-            if self._substitutes is not None and not self._follows:
+        if not _same(listed, self._listed):
+            weights = list(self._model.named_variables().values())
+            frozen = self._substitutes is not None and not self._follows
+            if frozen and not _same(weights, self._weights):  # `compile` adds others
                 msg = "the model was given other layers after its weights were copied; copy again"
                 raise ValueError(msg)
-            self._listed, self._variables = listed, self._model.variables()
+            self._listed, self._weights = listed, weights
+            self._variables = self._model.variables()
             self._captures.clear()
             if self._follows:
                 self._substitutes = copies(self._variables, self._device)
@@ -269,6 +273,10 @@ def _checked(value: Any) -> Any:
         msg = f"an input of the model must be an array or text, got {type(value).__name__}"
         raise TypeError(msg)
     return tensor
+
+
+def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return list(map(id, some)) == list(map(id, others))
 
 
 def _home(variables: Sequence[Any]) -> str:
