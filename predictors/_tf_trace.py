@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import weakref
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import tensorflow as tf
@@ -13,6 +13,7 @@ from tensorflow.python.framework.auto_control_deps_utils import (
 
 from milepost.predictors._phase import InferencePhase
 from milepost.predictors._tf_forward import ForwardPass, Given
+from milepost.predictors._tf_model import not_built
 from milepost.predictors._tf_rng import make_keras_generator
 from milepost.predictors._tf_scope import preserved_attributes
 from milepost.predictors._tf_tensors import dense, spec_of
@@ -149,19 +150,23 @@ def _open(shape: Any) -> Any:
     return tf.TensorShape([None, *shape[1:]]) if shape.rank else shape
 
 
-def refused_variables() -> contextlib.AbstractContextManager[Any]:
-    """Let a model that would make variables, since it is not built yet, fail."""
-    scope: contextlib.AbstractContextManager[Any] = tf.variable_creator_scope(_refuse_variable)
-    return scope
+@contextlib.contextmanager
+def refused_variables() -> Iterator[None]:
+    """Let a model that would make variables, since it is not built yet, fail.
 
+    Raises:
+        ValueError: it would, also where Keras goes on past the refusal.
+    """
+    errors: list[ValueError] = []
 
-def _refuse_variable(create: Any, **keywords: Any) -> Any:
-    name = keywords.get("name") or "a variable"
-    msg = (
-        f"the model is not built yet: its forward pass would make {name!r}; call it once on a "
-        "batch, or its `build`, first"
-    )
-    raise ValueError(msg)
+    def refuse(create: Any, **keywords: Any) -> Any:
+        errors.append(not_built(keywords.get("name") or "a variable"))
+        raise errors[-1]
+
+    with tf.variable_creator_scope(refuse):
+        yield
+    if errors:
+        raise errors[0]
 
 
 def _tensors(value: Any) -> list[Any]:
