@@ -64,16 +64,23 @@ class TFModel:
         """Return the weights by name."""
         return {} if self.is_function else named_variables(self.model)
 
-    def variables(self) -> list[Any]:
-        """Return all variables that are known: weights, seeds, the states of metrics."""
-        found = [*self.listed(), *self.named_variables().values()]
-        return list({id(variable): variable for variable in found}.values())
-
     def listed(self) -> list[Any]:
-        """Return the variables that the model itself lists, by which a change of it is seen."""
+        """Return the variables that the model itself lists, by which a change of it is seen.
+
+        Seeds and the states of metrics, which are no weights, are among them.
+        """
         if is_keras(self.model):
             return [*self.model.variables, *self.model.metrics_variables]
         return list(getattr(self.model, "variables", ()))
+
+    def parts(self) -> list[Any]:
+        """Return what the model runs besides its variables, by which a change of it is seen.
+
+        Keras lets no layers be replaced but those of a sequential model.
+        """
+        if is_keras(self.model):
+            return list(self.model.layers) if hasattr(self.model, "pop") else []
+        return list(modules(self.model))[1:]
 
 
 def _refuse_unbuilt(model: Any) -> None:
