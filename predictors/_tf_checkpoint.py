@@ -13,7 +13,8 @@ import tensorflow as tf
 from milepost import errors
 from milepost.predictors._checkpoint import refuse_shapes, report_names
 from milepost.predictors._frameworks import is_keras
-from milepost.predictors._tf_parts import named_variables
+from milepost.predictors._tf_parts import lookups, named_variables
+from milepost.predictors._tf_scope import preserved_attributes
 
 
 class Weights(NamedTuple):
@@ -106,6 +107,7 @@ def _of_keras(model: Any, path: str, own: Mapping[str, Any]) -> Weights:
         model.save_weights(merged)
         if path.endswith(".keras"):
             with zipfile.ZipFile(path) as archive:
+                _refuse_other_vocabularies(model, archive)
                 path = archive.extract("model.weights.h5", folder)
         with h5py.File(merged, "r+") as mine, h5py.File(path) as theirs:
             before, there = _datasets(mine), _datasets(theirs)
@@ -114,7 +116,7 @@ def _of_keras(model: Any, path: str, own: Mapping[str, Any]) -> Weights:
             for name in common:
                 del mine[name]
                 theirs.copy(theirs[name], mine, name)
-        with keras.StatelessScope() as scope:
+        with preserved_attributes(model), keras.StatelessScope() as scope:
             model.load_weights(merged)
     values = {name: scope.get_current_value(variable) for name, variable in own.items()}
     return Weights(
@@ -122,6 +124,27 @@ def _of_keras(model: Any, path: str, own: Mapping[str, Any]) -> Weights:
         [name for name in before if name not in there],
         [name for name in there if name not in before],
     )
+
+
+def _refuse_other_vocabularies(model: Any, archive: zipfile.ZipFile) -> None:
+    """Raise if a `.keras` file holds another vocabulary than each of the model's.
+
+    Raises:
+        ValueError: it does; vocabularies are no weights, so that a copy cannot take them.
+    """
+    theirs = [name for name in archive.namelist() if name.endswith("vocabulary.txt")]
+    own = set()
+    for layer in lookups(model) if theirs else ():
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            own |= {path.read_bytes() for path in Path(folder).iterdir()}
+    other = [name for name in theirs if archive.read(name) not in own]
+    if other:
+        msg = (
+            f"`checkpoint` holds other vocabularies than `model`, in {', '.join(map(repr, other))}"
+            "; pass `model=None` to take the model from the file too"
+        )
+        raise ValueError(msg)
 
 
 def _datasets(file: Any) -> dict[str, Any]:
@@ -147,6 +170,9 @@ def _of_object_graph(model: Any, prefix: str, own: Mapping[str, Any]) -> Weights
     graph = TrackableObjectGraph()
     graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
     names = {id(variable): name for name, variable in own.items()}
+    if is_keras(model) and (exported := _of_export(model, graph, names)):
+        values = {name: tf.convert_to_tensor(reader.get_tensor(key)) for name, key in exported}
+        return Weights(values, [], [])
     roots = [0, *(child.node_id for child in graph.nodes[0].children)]
     matches = [_matched(model, graph, root, names) for root in roots]
     nodes, keys = max(matches, key=lambda match: len(match[1]))
@@ -156,6 +182,21 @@ def _of_object_graph(model: Any, prefix: str, own: Mapping[str, Any]) -> Weights
         [name for name in own if name not in keys],
         [name for name in _unmatched(graph, root, nodes) if keys],
     )
+
+
+def _of_export(model: Any, graph: Any, names: Mapping[int, str]) -> list[tuple[str, str]]:
+    """Return names and keys of what Keras's `export` wrote: a list of all the model's variables."""
+    held = {child.local_name: child.node_id for child in graph.nodes[0].children}
+    if not {"variables", "trainable_variables", "non_trainable_variables"} <= set(held):
+        return []
+    places = {int(x.local_name): x.node_id for x in graph.nodes[held["variables"]].children}
+    if len(places) != len(model.variables):
+        return []
+    return [
+        (names[id(variable)], graph.nodes[places[place]].attributes[0].checkpoint_key)
+        for place, variable in enumerate(model.variables)
+        if id(variable) in names
+    ]
 
 
 _KEPT_BY_FIT = ("optimizer", "_optimizer", "_metrics", "_loss_tracker", "_compile_metrics")

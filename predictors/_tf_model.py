@@ -11,7 +11,7 @@ from milepost import errors
 from milepost.predictors._frameworks import is_keras
 from milepost.predictors._inputs import Call, parameters_of, plan_call
 from milepost.predictors._keras_inputs import plan_keras_call
-from milepost.predictors._tf_parts import named_variables
+from milepost.predictors._tf_parts import modules, named_variables
 
 _TYPES = tf.types.experimental
 _MODES = ("training", "is_training")
@@ -56,6 +56,7 @@ class TFModel:
         """Return what the model makes of its inputs in inference mode."""
         modes = {x: False for x in _MODES if x in self._parameters and x not in keywords}
         if is_keras(self.model):
+            _refuse_unbuilt(self.model)
             modes = {"training": False}
         return self._function(*arguments, **keywords, **modes)
 
@@ -63,16 +64,42 @@ class TFModel:
         """Return the weights by name."""
         return {} if self.is_function else named_variables(self.model)
 
-    def variables(self) -> list[Any]:
-        """Return all variables that are known: weights, seeds, the states of metrics."""
-        found = [*self.listed(), *self.named_variables().values()]
-        return list({id(variable): variable for variable in found}.values())
-
     def listed(self) -> list[Any]:
-        """Return the variables that the model itself lists, by which a change of it is seen."""
+        """Return the variables that the model itself lists, by which a change of it is seen.
+
+        Seeds and the states of metrics, which are no weights, are among them.
+        """
         if is_keras(self.model):
             return [*self.model.variables, *self.model.metrics_variables]
         return list(getattr(self.model, "variables", ()))
+
+    def parts(self) -> list[Any]:
+        """Return what the model runs besides its variables, by which a change of it is seen.
+
+        Keras lets no layers be replaced but those of a sequential model.
+        """
+        if is_keras(self.model):
+            return list(self.model.layers) if hasattr(self.model, "pop") else []
+        return list(modules(self.model))[1:]
+
+
+def _refuse_unbuilt(model: Any) -> None:
+    """Raise if layers of a Keras model have no weights yet: Keras may run them on random ones.
+
+    A model that was never called itself, but whose layers were, is as good as built.
+    """
+    waiting = () if model.built else modules(model)
+    for part in waiting:
+        if part is not model and is_keras(part) and not part.built:
+            raise not_built(part.name)
+
+
+def not_built(name: str) -> ValueError:
+    """Return the error for a model that has no weights yet, such as those of a name."""
+    return ValueError(
+        f"the model is not built yet: its forward pass would make {name!r}; call it once on a "
+        "batch, or its `build`, first"
+    )
 
 
 def components(variable: Any) -> tuple[Any, ...]:

@@ -87,6 +87,24 @@ def modules(model: Any) -> Iterator[Any]:
     yield from (part for _, part in _walk(model, "", {id(model)}) if is_module(part))
 
 
+def follow_variables(model: Any) -> None:
+    """Let layers that keep tensors of their variables' values make them anew, in a trace.
+
+    Traced, they follow the variables, or what stands in their place.
+    """
+    kind = getattr(getattr(sys.modules.get("keras"), "layers", None), "Normalization", ())
+    for part in modules(model):
+        if isinstance(part, kind):
+            part.finalize_state()
+
+
+def lookups(model: Any) -> Iterator[Any]:
+    """Give the layers of a model that look words or numbers up in a table."""
+    layers = getattr(sys.modules.get("keras"), "layers", None)
+    kinds = () if layers is None else (layers.StringLookup, layers.IntegerLookup)
+    return (part for part in modules(model) if isinstance(part, kinds))
+
+
 def named_variables(model: Any) -> dict[str, Any]:
     """Return the weights of a model by name: a path such as `"encoder.dense.kernel"`.
 

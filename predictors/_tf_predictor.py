@@ -27,7 +27,7 @@ from milepost.predictors._tf_forward import ForwardPass
 from milepost.predictors._tf_inner import find_inner
 from milepost.predictors._tf_model import TFModel, components, converted, read
 from milepost.predictors._tf_rng import make_keras_generator
-from milepost.predictors._tf_scope import KeptValues, fingerprints, preserved_attributes
+from milepost.predictors._tf_scope import KeptValues, fingerprints, preserved_attributes, same
 from milepost.predictors._tf_tensors import as_tensor, flatten
 from milepost.predictors._tf_trace import Trace, refused_variables, traces_of
 
@@ -60,7 +60,8 @@ class TFPredictor(Predictor):
         self._traces = traces_of(model)
         self._forward = None if options.forward is None else converted(options.forward)
         self._listed = self._model.listed()
-        self._variables = self._model.variables()
+        self._weights = list(self._model.named_variables().values())
+        self._variables = _union(self._listed, self._weights)
         self._home = _home(self._variables)
         self._device = checked_device(device) or self._home
         self._averages = averages
@@ -116,15 +117,18 @@ class TFPredictor(Predictor):
     def _refresh(self) -> None:
         """Take note of a model that has other variables, and of the weights that are followed."""
         listed = self._model.listed()
-        if list(map(id, listed)) != list(map(id, self._listed)):
-            if self._substitutes is not None and not self._follows:
+        if not same(listed, self._listed):
+            weights = list(self._model.named_variables().values())
+            frozen = self._substitutes is not None and not self._follows
+            if frozen and not same(weights, self._weights):  # `compile` adds others
                 msg = "the model was given other layers after its weights were copied; copy again"
                 raise ValueError(msg)
-            self._listed, self._variables = listed, self._model.variables()
+            self._listed, self._weights = listed, weights
+            self._variables = _union(listed, weights)
             self._captures.clear()
             if self._follows:
                 self._substitutes = copies(self._variables, self._device)
-        self._traces.check(listed)
+        self._traces.check(listed, self._model.parts())
         if self._follows and self._substitutes is not None:
             update(self._substitutes, self._variables)
             self.take(self._averages or {})
@@ -269,6 +273,10 @@ def _checked(value: Any) -> Any:
         msg = f"an input of the model must be an array or text, got {type(value).__name__}"
         raise TypeError(msg)
     return tensor
+
+
+def _union(some: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    return list({id(variable): variable for variable in [*some, *others]}.values())
 
 
 def _home(variables: Sequence[Any]) -> str:

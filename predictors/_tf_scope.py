@@ -55,6 +55,11 @@ def _fingerprint(variable: Any) -> tuple[Any, ...]:
     return value.shape, value.dtype, hashlib.blake2b(value.tobytes(), digest_size=16).digest()
 
 
+def same(some: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Tell whether there are the same objects in the same order."""
+    return list(map(id, some)) == list(map(id, others))
+
+
 class _Attributes:
     """The attributes of one layer or module, by reference, and the content of its containers."""
 
@@ -82,5 +87,5 @@ class _Attributes:
 def _same(one: Any, other: Any) -> bool:
     """Tell whether two containers hold the same objects; equality may be that of tensors."""
     if isinstance(one, dict):
-        return list(one) == list(other) and _same(list(one.values()), list(other.values()))
-    return list(map(id, one)) == list(map(id, other))
+        return list(one) == list(other) and same(one.values(), other.values())
+    return same(one, other)

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import weakref
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import tensorflow as tf
@@ -13,8 +13,10 @@ from tensorflow.python.framework.auto_control_deps_utils import (
 
 from milepost.predictors._phase import InferencePhase
 from milepost.predictors._tf_forward import ForwardPass, Given
+from milepost.predictors._tf_model import not_built
+from milepost.predictors._tf_parts import follow_variables, lookups
 from milepost.predictors._tf_rng import make_keras_generator
-from milepost.predictors._tf_scope import preserved_attributes
+from milepost.predictors._tf_scope import preserved_attributes, same
 from milepost.predictors._tf_tensors import dense, spec_of
 
 _tracing = threading.RLock()  # a trace replaces attributes of the model for its time
@@ -36,6 +38,7 @@ class Trace:
         given: list[Given] = []
 
         def body(*leaves: Any) -> list[Any]:
+            follow_variables(run.model)
             with InferencePhase():
                 given.append(run(list(leaves)))
             return list(tf.nest.flatten(_tensors(given[-1].chosen), expand_composites=True))
@@ -88,15 +91,20 @@ class Traces:
 
     def __init__(self) -> None:
         self._variables: list[Any] = []
+        self._parts: list[weakref.ref[Any]] = []
+        self._tables: list[tuple[weakref.ref[Any], weakref.ref[Any]]] = []
         self._of: dict[Hashable, list[Trace]] = {}
         self._forwards: weakref.WeakKeyDictionary[Any, dict[Hashable, list[Trace]]] = (
             weakref.WeakKeyDictionary()
         )
 
-    def check(self, variables: list[Any]) -> None:
-        """Forget all traces if the model has other variables than before."""
-        if list(map(id, variables)) != list(map(id, self._variables)):
+    def check(self, variables: list[Any], parts: list[Any]) -> None:
+        """Forget all traces if the model has other variables, parts or tables than before."""
+        kept = [part() for part in self._parts]
+        tables = all(getattr(x(), "lookup_table", None) is table() for x, table in self._tables)
+        if not tables or not same(variables, self._variables) or not same(parts, kept):
             self._variables = variables  # held, so that no other takes over their identities
+            self._parts = list(map(weakref.ref, parts))
             self._of.clear()
             self._forwards.clear()
 
@@ -118,6 +126,8 @@ class Traces:
             specs = known[0].relaxed(leaves) if known else specs
             trace = _traced(run, specs, [spec_of(leaf, leaf.shape) for leaf in leaves])
             known.insert(0, trace)
+            tables = ((layer, layer.lookup_table) for layer in lookups(run.model))
+            self._tables = [(weakref.ref(x), weakref.ref(table)) for x, table in tables]
         return trace
 
 
@@ -149,19 +159,23 @@ def _open(shape: Any) -> Any:
     return tf.TensorShape([None, *shape[1:]]) if shape.rank else shape
 
 
-def refused_variables() -> contextlib.AbstractContextManager[Any]:
-    """Let a model that would make variables, since it is not built yet, fail."""
-    scope: contextlib.AbstractContextManager[Any] = tf.variable_creator_scope(_refuse_variable)
-    return scope
+@contextlib.contextmanager
+def refused_variables() -> Iterator[None]:
+    """Let a model that would make variables, since it is not built yet, fail.
 
+    Raises:
+        ValueError: it would, also where Keras goes on past the refusal.
+    """
+    errors: list[ValueError] = []
 
-def _refuse_variable(create: Any, **keywords: Any) -> Any:
-    name = keywords.get("name") or "a variable"
-    msg = (
-        f"the model is not built yet: its forward pass would make {name!r}; call it once on a "
-        "batch, or its `build`, first"
-    )
-    raise ValueError(msg)
+    def refuse(create: Any, **keywords: Any) -> Any:
+        errors.append(not_built(keywords.get("name") or "a variable"))
+        raise errors[-1]
+
+    with tf.variable_creator_scope(refuse):
+        yield
+    if errors:
+        raise errors[0]
 
 
 def _tensors(value: Any) -> list[Any]:

@@ -81,6 +81,7 @@ class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  #
         self._of_epoch: dict[str, float] = {}
         self._of_batch: dict[str, float] = {}
         self._epoch_step = 0
+        self._begun = 0
         self._updates = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -98,8 +99,12 @@ class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  #
         """Run what is due before the epoch, and before the training."""
         self._start(epoch)
         self._epoch_step = self._step
-        self._updates = self._count_updates()
         self._callbacks.before_epoch()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note where an execution begins, if there is any data left for it."""
+        self._begun = batch
+        self._updates = self._count_updates()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Count the steps, and run what is due."""
@@ -159,18 +164,21 @@ class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  #
     def _count_batches(self, batch: int) -> int:
         """Return how many batches of the epoch are done.
 
-        Keras names the last batch that an execution may have; the optimizer knows if there were
-        fewer, as long as it makes one update a batch.
+        Keras names the last batch that an execution may have. If it may be beyond the data, the
+        optimizer knows if there were fewer, as long as it counts each batch.
         """
+        if batch < ((self.params or {}).get("steps") or 0):
+            return batch + 1
         updates = self._count_updates() - self._updates
-        done = self._step - self._epoch_step
-        return updates if done < updates <= batch else batch + 1
+        return min(self._begun + updates, batch + 1) if updates else batch + 1
 
     def _count_updates(self) -> int:
-        optimizer = self.model.optimizer
+        """Return how many batches the optimizer was given, those included that it accumulates."""
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         if self.model.steps_per_execution == 1 or optimizer is None:
             return 0
-        return int(optimizer.iterations)
+        counts = (x for x in optimizer.variables if x.name == "iteration")
+        return next((int(x.numpy()) for x in counts), 0)
 
 
 def _own_logs(logs: Mapping[str, Any]) -> dict[str, float]:

@@ -39,6 +39,16 @@ def test_a_snapshot_keeps_the_weights_of_its_birth(model: Any) -> None:
     assert all(np.array_equal(value, weights[x]) for x, value in predictor.weights().items())
 
 
+def test_a_snapshot_outlives_what_compile_adds_to_the_model() -> None:
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2)])
+    predictor = get_predictor(model, weights="snapshot")
+    before = _output(predictor)
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(X, X, verbose=0)
+    assert _output(predictor) == _output(predictor.replicate()) == before
+    assert _output(get_predictor(model)) != before
+
+
 def test_a_snapshot_keeps_the_rows_that_a_sparse_step_changes() -> None:
     words = keras.Sequential([keras.Input((1,), dtype="int32"), layers.Embedding(5, 2)])
     words.compile("adam", "mse")

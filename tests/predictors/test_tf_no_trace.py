@@ -218,23 +218,49 @@ def test_everything_is_given_back_when_the_forward_pass_fails(eager: bool) -> No
     assert "call" not in vars(model.layer)
 
 
+class OfParts(keras.Model):
+    def __init__(self, *parts: Any) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def call(self, x: Any) -> Any:
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
 @pytest.mark.parametrize(
-    "model",
+    ("make", "name"),
     [
-        keras.Sequential([layers.Dense(2)]),
-        layers.Dense(2),
-        type("Lazy", (keras.Model,), {"call": lambda self, x: layers.Dense(2)(x)})(),
+        (lambda: keras.Sequential([layers.Dense(2, name="last")]), "last"),
+        (lambda: layers.Dense(2), "kernel"),
+        (lambda: OfParts(layers.Dense(2, name="last")), "last"),
+        (lambda: OfParts(OfParts(layers.Dense(2))), "of_parts"),
+        (lambda: OfParts(keras.Sequential([layers.Dense(2)], name="last")), "last"),
+        (lambda: OfParts(lambda x: layers.Dense(2)(x)), "kernel"),
     ],
 )
-def test_a_model_that_is_not_built_yet_is_an_error_and_stays_so(model: Any) -> None:
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_model_that_is_not_built_yet_is_an_error_and_stays_so(
+    make: Any, name: str, eager: bool
+) -> None:
+    keras.utils.clear_session()
+    model = make()
+    model.run_eagerly = eager
     for _ in range(2):
         with pytest.raises(ValueError, match="not built") as raised:
             get_predictor(model)(X)
-    assert "the model is not built yet: its forward pass would make 'kernel'; call it once" in str(
-        raised.value
-    )
+    expected = f"the model is not built yet: its forward pass would make {name!r}; call it once"
+    assert expected in str(raised.value)
     assert model.variables == []
     assert not model.built
+    if name != "kernel" or not isinstance(model, OfParts):
+        assert np.array_equal(model(X), get_predictor(model)(X)["output"])
+
+
+def test_a_model_of_built_layers_needs_no_call_of_its_own() -> None:
+    layer = layers.Dense(2)
+    assert np.array_equal(layer(X), get_predictor(OfParts(layer))(X)["output"])
 
 
 # --- trace_check ---------------------------------------------------------------------------------

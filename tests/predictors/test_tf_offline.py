@@ -215,3 +215,44 @@ def test_a_file_of_another_kind_is_an_error(trained: Any, tmp_path: Path) -> Non
         "`checkpoint` must be a `.keras`, `.weights.h5` or `.safetensors` file, the prefix of a "
         f"tf.train.Checkpoint, the folder of a SavedModel, or a mapping, got '{path}'"
     )
+
+
+def test_what_keras_exported_gives_its_weights(trained: Any, tmp_path: Path) -> None:
+    trained.export(tmp_path / "exported", verbose=False)
+    predictor = OfflinePredictor(_fresh(), tmp_path / "exported", strict=True)
+    assert np.array_equal(predictor(X)["output"], trained(X))
+
+
+def _normalizing() -> Any:
+    return keras.Sequential([keras.Input((2,)), layers.Normalization(), layers.Dense(1)])
+
+
+@pytest.mark.parametrize("save", [_safetensors, _keras, _h5, _checkpoint, _names])
+def test_statistics_of_inputs_are_weights_too(
+    save: Callable[[Any, Path], Any], tmp_path: Path
+) -> None:
+    model, fresh = _normalizing(), _normalizing()
+    model.layers[0].adapt(np.array([[3.0, 1.0], [5.0, 9.0]]))
+    before = fresh(X).numpy()
+    predictor = OfflinePredictor(fresh, save(model, tmp_path), strict=True)
+    assert np.array_equal(predictor(X)["output"], model(X))
+    assert np.array_equal(fresh(X), before)
+
+
+def _reading(texts: list[str]) -> Any:
+    words = layers.TextVectorization(output_sequence_length=2)
+    words.adapt(texts)
+    embedding = layers.Embedding(9, 2, embeddings_initializer="uniform")
+    return keras.Sequential([keras.Input((), dtype="string"), words, embedding])
+
+
+def test_a_file_of_other_words_than_the_model_has_is_an_error(tmp_path: Path) -> None:
+    model = _reading(["one two", "two"])
+    path, texts = _keras(model, tmp_path), np.array(["two one"])
+    for predictor in (
+        OfflinePredictor(None, path),
+        OfflinePredictor(_reading(["one two", "two"]), path),
+    ):
+        assert np.array_equal(predictor(texts)["output"], model(tf.constant(texts)))
+    with pytest.raises(ValueError, match="holds other vocabularies than `model`, in 'assets/"):
+        OfflinePredictor(_reading(["one two", "one"]), path)

@@ -272,6 +272,44 @@ def test_a_layer_that_is_replaced_is_seen() -> None:
     assert predictor(X)["output"].shape == (1, 3)
 
 
+def test_a_layer_without_weights_that_is_replaced_is_seen() -> None:
+    class Module(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = layers.ReLU()
+
+        def __call__(self, x: Any) -> Any:
+            return self.last(x)
+
+    module = Module()
+    model = keras.Sequential([keras.Input((2,)), layers.ReLU()])
+    predictors = [get_predictor(module), get_predictor(model)]
+    for predictor in predictors:
+        assert predictor(-X)["output"].numpy().tolist() == [[0, 0]]
+    module.last = layers.Activation("linear")
+    model.pop()
+    model.add(layers.Activation("linear"))
+    for predictor in predictors:
+        assert predictor(-X)["output"].numpy().tolist() == (-X).tolist()
+
+
+def test_a_layer_that_is_adapted_anew_is_seen() -> None:
+    words, scale = layers.StringLookup(), layers.Normalization()
+    words.adapt(["a", "b"])
+    scale.adapt(np.array([[0.0, 0.0], [2.0, 2.0]]))
+    text, x = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="x")
+    model = keras.Model({"text": text, "x": x}, {"text": words(text), "x": scale(x)})
+    predictor = get_predictor(model)
+    batch = {"text": np.array([["a"]]), "x": X}
+    before = {name: value.numpy().tolist() for name, value in predictor(batch).items()}
+    words.adapt(["c", "c", "b", "b", "a"])
+    scale.adapt(np.array([[4.0, 4.0], [8.0, 8.0]]))
+    after = {name: value.numpy().tolist() for name, value in predictor(batch).items()}
+    own = model({"text": tf.constant([["a"]]), "x": tf.constant(X)})
+    assert after == {name: value.numpy().tolist() for name, value in own.items()}
+    assert all(before[name] != after[name] for name in before)
+
+
 def test_a_model_that_takes_fixed_batches_only_is_traced_for_them() -> None:
     model = keras.Sequential([keras.Input(batch_shape=(2, 3, 4)), layers.LSTM(5, stateful=True)])
     x = np.ones((2, 3, 4), np.float32)

@@ -56,6 +56,24 @@ def test_steps_of_one_execution_fire_once_at_its_end(counted: bool) -> None:
     assert watch.triggers == [(5, 0), (10, 0), (12, 0), (17, 1), (22, 1), (24, 1)]
 
 
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("kind", ["accumulates", "scales"])
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_steps_are_batches_also_where_the_optimizer_counts_otherwise(
+    counted: bool, kind: str
+) -> None:
+    optimizer = keras.optimizers.SGD(
+        gradient_accumulation_steps=4 if kind == "accumulates" else None
+    )
+    if kind == "scales":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0)
+    model, watch = compiled(), Watch("3 steps")
+    model.compile(optimizer, "mse", steps_per_execution=5)
+    data = {"x": batches(counted=counted), "y": None, "batch_size": None}
+    fit(model, trainers.keras(watch), epochs=2, **data)
+    assert watch.triggers == [(5, 0), (10, 0), (12, 0), (17, 1), (22, 1), (24, 1)]
+
+
 def test_steps_are_batches_that_were_trained_on_also_beyond_the_epoch_of_keras() -> None:
     trainer = trainers.keras()
     data = {"x": batches(counted=True).repeat(), "y": None, "batch_size": None}
