@@ -1,6 +1,7 @@
 """Weights from a file or mapping, for a model of TensorFlow."""
 
 import os
+import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import tensorflow as tf
 from milepost import errors
 from milepost.predictors._checkpoint import refuse_shapes, report_names
 from milepost.predictors._frameworks import is_keras
-from milepost.predictors._tf_parts import lookups, named_variables
+from milepost.predictors._tf_parts import lookups, modules, named_variables
 from milepost.predictors._tf_scope import preserved_attributes
 
 
@@ -117,6 +118,7 @@ def _of_keras(model: Any, path: str, own: Mapping[str, Any]) -> Weights:
                 del mine[name]
                 theirs.copy(theirs[name], mine, name)
         with preserved_attributes(model), keras.StatelessScope() as scope:
+            _take_optimizers_away(model)
             model.load_weights(merged)
     values = {name: scope.get_current_value(variable) for name, variable in own.items()}
     return Weights(
@@ -124,6 +126,15 @@ def _of_keras(model: Any, path: str, own: Mapping[str, Any]) -> Weights:
         [name for name in before if name not in there],
         [name for name in there if name not in before],
     )
+
+
+def _take_optimizers_away(model: Any) -> None:
+    """Let a model have no optimizer: Keras makes another to load it, which the scope forbids."""
+    kind = sys.modules["keras"].optimizers.Optimizer
+    for part in modules(model):
+        attributes = vars(part)
+        for name in [x for x, value in attributes.items() if isinstance(value, kind)]:
+            del attributes[name]
 
 
 def _refuse_other_vocabularies(model: Any, archive: zipfile.ZipFile) -> None:

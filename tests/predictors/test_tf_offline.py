@@ -256,3 +256,17 @@ def test_a_file_of_other_words_than_the_model_has_is_an_error(tmp_path: Path) ->
         assert np.array_equal(predictor(texts)["output"], model(tf.constant(texts)))
     with pytest.raises(ValueError, match="holds other vocabularies than `model`, in 'assets/"):
         OfflinePredictor(_reading(["one two", "one"]), path)
+
+
+@pytest.mark.parametrize("save", [_keras, _h5])
+def test_a_model_in_training_takes_an_earlier_file_of_its_own(
+    save: Callable[[Any, Path], Path], trained: Any, tmp_path: Path
+) -> None:
+    path, before = save(trained, tmp_path), trained(X)
+    optimizer = trained.optimizer
+    trained.fit(X, X[:, :1], verbose=0)
+    after = trained(X)
+    assert np.array_equal(OfflinePredictor(trained, path, strict=True)(X)["output"], before)
+    assert np.array_equal(trained(X), after)
+    assert trained.optimizer is optimizer
+    trained.fit(X, X[:, :1], verbose=0)
