@@ -2,10 +2,14 @@
 
 import ast
 import importlib.util
+import os
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _FRAMEWORKS = ("torch", "tensorflow", "keras")
 _NEED_TORCH = ("pytorch_metric_learning", "torchmetrics")
