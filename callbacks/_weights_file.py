@@ -48,5 +48,6 @@ def _save(path: Path, weights: Mapping[str, Any], header: dict[str, str]) -> Non
     try:
         from safetensors.numpy import save_file
     except ImportError as error:
-        raise missing_extra("safetensors", "torch") from error
+        extra = "tensorflow" if "tensorflow" in sys.modules else "torch"
+        raise missing_extra("safetensors", extra) from error
     save_file({name: np.asarray(value, order="C") for name, value in weights.items()}, path, header)

@@ -157,3 +157,11 @@ def parameters(target: Callable[..., Any]) -> Names:
         return None
     any_name = any(one.kind is one.VAR_KEYWORD for one in signature.values())
     return None if any_name else list(signature)
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise if a value of a recipe that is given is not at least 1."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            msg = f"`{name}` must be at least 1, got {value}"
+            raise ValueError(msg)

@@ -9,6 +9,7 @@ from typing import Any, final
 import keras
 import tensorflow as tf
 
+from milepost._config import check_counts
 from milepost.callbacks import Callback
 from milepost.callbacks.monitors import default_monitors
 from milepost.callbacks.trainers import keras as attach
@@ -51,11 +52,7 @@ class Recipe:
     rundir: Path = Path("runs/milepost")
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                msg = f"`{name}` must be at least 1, got {value}"
-                raise ValueError(msg)
+        check_counts(epochs=self.epochs, batch_size=self.batch_size, threads=self.threads)
 
 
 def make_repeatable(seed: int, threads: int | None) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from milepost._config import check_counts
 from milepost.callbacks import Callback, Loop
 from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner
@@ -55,11 +56,7 @@ class Recipe:
     rundir: Path = Path("runs/milepost")
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                msg = f"`{name}` must be at least 1, got {value}"
-                raise ValueError(msg)
+        check_counts(epochs=self.epochs, batch_size=self.batch_size, threads=self.threads)
         choose_device(self.device)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, final
 
 from milepost.callbacks import World
-from milepost.errors import CoverageError, unknown_name
+from milepost.errors import CoverageError, missing_extra, unknown_name
 from milepost.runners._batch import Batch, first_row, name_fields, row_ids
 from milepost.runners._py_dataset import py_dataset_source
 from milepost.runners._source import (
@@ -228,7 +228,10 @@ def _framework_sources(data: Any) -> Iterator[Callable[[Any, Loading], Source | 
         yield tf_source
     yield py_dataset_source
     if "torch" in sys.modules or has_items(data):
-        from milepost.runners._torch_source import torch_source
+        try:
+            from milepost.runners._torch_source import torch_source
+        except ModuleNotFoundError as error:  # a loader of torch reads items
+            raise missing_extra("torch", "torch") from error
 
         yield torch_source
 

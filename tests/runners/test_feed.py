@@ -1,4 +1,5 @@
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,19 @@ def test_a_size_for_a_role_that_is_not_there_is_an_error() -> None:
 )
 def test_batches_and_arrays_lie_in_memory(data: Any, expected: bool) -> None:
     assert Feed(data, fields=None, size=None, loading=Loading()).in_memory is expected
+
+
+def test_items_without_torch_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Items:
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, position: int) -> int:
+            return position
+
+    monkeypatch.delitem(sys.modules, "milepost.runners._torch_source", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(
+        ImportError, match=r'^torch is not installed; pip install "milepost\[torch\]"'
+    ):
+        Feed(Items(), fields=None, size=None, loading=Loading())

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import keras
-import torch
+import keras  # noqa: F401 - left out where either is not installed
+import torch  # noqa: F401
 
 from tests.callbacks.trainers.programs import FIT, LOOP, ON_TORCH, events, run
 
 
 def test_a_fit_and_a_loop_of_torch_write_the_same_tags_and_steps(tmp_path: Path) -> None:
-    assert {keras.__name__, torch.__name__} == {"keras", "torch"}
     run(FIT, tmp_path / "fit")
     run(LOOP, tmp_path / "loop")
     assert events(tmp_path / "fit") == events(tmp_path / "loop")
