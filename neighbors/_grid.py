@@ -18,7 +18,7 @@ from milepost.neighbors._blocks import spans
 from milepost.neighbors._cells import END_OF_KEYS, LEAST_KEY, Ints, keys_of
 from milepost.neighbors._score import Distance, tree_sum
 
-_BINS = (1 << 18) + 2  # one at either end for what rounding lets out of the range
+_BINS = (1 << 18) + 1  # half a bin at either end holds what rounding lets out of the range
 _BITS = 24
 UNITS = 1 << _BITS  # of a bin
 _HUGE = 2.0**128  # float32 scores are below
@@ -32,7 +32,7 @@ class Grid:
     Attributes:
         least: where the first bin begins; scores below count for it, those above the last for that.
         step: the width of a bin, a power of two.
-        bits: int64 (2^18 + 2,), a bin has 2^bits cells; -1: its pairs are not counted.
+        bits: int64 (2^18 + 1,), a bin has 2^bits cells; -1: its pairs are not counted.
     """
 
     least: float
@@ -50,7 +50,7 @@ class Grid:
         reach = {"cosine": 1.0, "dot": longest**2, "l2": (2 * longest) ** 2}[distance]
         reach = min(2.0 ** math.ceil(math.log2(reach)), _HUGE) if reach else 1.0
         step = reach * (2.0**-18 if distance == "l2" else 2.0**-17)
-        return cls(-reach - step, step, np.zeros(_BINS, np.int64))
+        return cls(-reach - step / 2, step, np.zeros(_BINS, np.int64))
 
     def even(self, counts: Ints, number: int) -> "Grid":
         """Return the grid cut so that few genuine-impostor combinations share a cell.
