@@ -79,14 +79,16 @@ class Backend(Protocol):
     def products(self, queries: Array, gallery: Array) -> Array:
         """Return the products of all pairs of rows, computed in float32 or more, float32 (Q, G)."""
 
-    def best_products(self, queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
+    def best_products(self, queries: Array, gallery: Array, k: int) -> tuple[Array, Array, int]:
         """Return the `k` largest products of each query, and where in the gallery they are.
 
         Float32 in and computed with, each rounded as float32 at least: (Q, k) descending, and
-        int64 (Q, k).
+        int64 (Q, k); and how many roundings a product went through at most, one after the other.
         """
 
-    def best_products_within(self, rows: Array, k: int) -> Iterator[tuple[slice, Array, Array]]:
+    def best_products_within(
+        self, rows: Array, k: int
+    ) -> Iterator[tuple[slice, tuple[Array, Array, int]]]:
         """Yield blocks of rows with what `best_products` returns, the gallery being all rows."""
 
     def running_max(self, x: Array) -> Array:

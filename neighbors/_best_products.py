@@ -4,11 +4,15 @@ Keeping a list for each query costs more than the products where lists are long.
 rows of the gallery tell what a product must reach to be among the k largest; what reaches it, about
 twice k, is collected from all tiles and sorted once. Products of rows with one another are computed
 once for both. NumPy arrays; Q and G are the numbers of queries and of gallery rows.
+
+A product of long rows is added up from those of their parts: it rounds less, so that fewer products
+are too close to tell which is larger.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +20,7 @@ import numpy.typing as npt
 from milepost.neighbors import _numpy
 from milepost.neighbors._blas import torch_in_place_of_openblas
 from milepost.neighbors._blocks import spans
-from milepost.neighbors._rank_keys import NOTHING, Neighbors, decode, rank_keys
+from milepost.neighbors._rank_keys import NOTHING, decode, rank_keys
 
 Array = npt.NDArray[Any]
 
@@ -27,9 +31,24 @@ _EDGES = 8  # in a gallery, at least
 _LARGEST_SAMPLE = 4096
 _MARGIN = 2.5  # standard deviations of a sample's count
 _CROWDED = 3  # times as many products as expected: many are equal, or the sample is not fair
+_PART = 128  # numbers of a part, about; with shorter ones adding up takes longer than it saves
 
 
-def best_products(queries: Array, gallery: Array, k: int) -> Neighbors:
+class Best(NamedTuple):
+    """The largest products of queries.
+
+    Attributes:
+        products: float32 (Q, k), descending.
+        places: int64 (Q, k), where in the gallery they are.
+        roundings: how many a product went through at most, one after the other.
+    """
+
+    products: Array
+    places: Array
+    roundings: int
+
+
+def best_products(queries: Array, gallery: Array, k: int) -> Best:
     """Return the `k` largest products of each query, descending, and where in the gallery they are.
 
     Quick where the first rows of the gallery are a fair sample of it; right in any case.
@@ -47,14 +66,15 @@ def best_products(queries: Array, gallery: Array, k: int) -> Neighbors:
     for block in np.array_split(queries, math.ceil(len(queries) / _EDGE)):
         found = None
         for columns in _blocks(len(gallery)):
-            products = _numpy.products(block, gallery[columns])
+            products = _products(block, gallery[columns])
             found = found or _Collected(products, k, len(gallery))
             found.add(products, columns.start)
         parts.append(_best(found, block, gallery, k))
-    return Neighbors(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    values, places, roundings = zip(*parts, strict=True)
+    return Best(np.concatenate(values), np.concatenate(places), max(roundings))
 
 
-def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, Neighbors]]:
+def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, Best]]:
     """Yield blocks of rows with what `best_products` returns for them, the gallery being all rows.
 
     Memory: 10 bytes a product collected, of all rows, too.
@@ -63,7 +83,7 @@ def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, Neighbors
     found: list[_Collected] = []
     for number, block in enumerate(blocks):
         for other in range(number, len(blocks)):
-            products = _numpy.products(rows[blocks[other]], rows[block])
+            products = _products(rows[blocks[other]], rows[block])
             if number == 0:
                 found.append(_Collected(products, k, len(rows)))
             found[other].add(products, block.start)
@@ -71,6 +91,27 @@ def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, Neighbors
                 found[number].add(products, blocks[other].start, transposed=True)
         yield block, _best(found[number], rows[block], rows, k)
         found[number].clear()
+
+
+def _products(queries: Array, gallery: Array) -> Array:
+    edges = _edges(queries.shape[1])
+    found = _numpy.products(queries[:, : edges[1]], gallery[:, : edges[1]])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start, stop in itertools.pairwise(edges[1:]):
+            found += _numpy.products(queries[:, start:stop], gallery[:, start:stop])
+    return found
+
+
+def _edges(dimension: int) -> list[int]:
+    """Return where the parts of a row begin, and where the last one ends."""
+    parts = max(1, round(dimension / _PART))
+    return [dimension * part // parts for part in range(parts + 1)]
+
+
+def _roundings(dimension: int) -> int:
+    edges = _edges(dimension)
+    longest = max(stop - start for start, stop in itertools.pairwise(edges))
+    return longest + len(edges) - 2
 
 
 def _blocks(total: int) -> list[slice]:
@@ -135,17 +176,19 @@ class _Collected:
         return keys, counts
 
 
-def _best(found: _Collected | None, queries: Array, gallery: Array, k: int) -> Neighbors:
+def _best(found: _Collected | None, queries: Array, gallery: Array, k: int) -> Best:
     """Return the `k` largest of what was collected; keep lists where that is too few."""
     collected = found.keys() if found else None
     if collected is None or collected[0].shape[1] < k:
         return _listed(queries, gallery, k)
     keys, counts = collected
-    best = decode(_numpy.largest(keys, k), _numpy)
+    places, products = decode(_numpy.largest(keys, k), _numpy)
+    roundings = _roundings(queries.shape[1])
     (short,) = np.nonzero(counts < k)
     if len(short):
-        best.indices[short], best.scores[short] = _listed(queries[short], gallery, k)
-    return best
+        products[short], places[short], more = _listed(queries[short], gallery, k)
+        roundings = max(roundings, more)
+    return Best(products, places, roundings)
 
 
 def _sample_size(total: int) -> int:
@@ -158,12 +201,12 @@ def _sample_rank(k: int, total: int) -> int:
     return min(_sample_size(total), math.ceil(expected + _MARGIN * (math.sqrt(expected) + 1)))
 
 
-def _listed(queries: Array, gallery: Array, k: int) -> Neighbors:
+def _listed(queries: Array, gallery: Array, k: int) -> Best:
     torch = torch_in_place_of_openblas()
     if torch is not None:
         found = torch.tiled_products(torch.rows32(queries), torch.rows32(gallery), k)
-        return Neighbors(torch.numpy(found[1]), torch.numpy(found[0]))
+        return Best(torch.numpy(found[0]), torch.numpy(found[1]), queries.shape[1])
     import faiss  # only where it is used
 
     scores, indices = faiss.knn(queries, gallery, k, metric=faiss.METRIC_INNER_PRODUCT)
-    return Neighbors(indices, scores)
+    return Best(scores, indices, queries.shape[1])

@@ -32,7 +32,7 @@ class Lists(NamedTuple):
     """The positions of some queries, with what `best_products` finds for them, if that is known."""
 
     queries: Ints
-    best: tuple[Array, Array] | None
+    best: tuple[Array, Array, int] | None
 
 
 class Found(NamedTuple):
@@ -50,6 +50,7 @@ class _Candidates(NamedTuple):
         form: the queries as the product has them.
         products: float64 (Q, W).
         positions: int64 (Q, W), in the piece.
+        error: float64 (Q,), how far from the exact one a product may be.
         own: bool (Q, W), whether the query leaves the row out.
         last: the column that surely is the k-th or a later one of those not left out.
     """
@@ -58,6 +59,7 @@ class _Candidates(NamedTuple):
     form: QueryForm
     products: Array
     positions: Array
+    error: Array
     own: Array
     last: int
 
@@ -88,9 +90,8 @@ class Filter:
 
     def lists_of_its_own(self, width: int) -> Iterator[Lists]:
         """Yield blocks of the gallery's own rows with what `best_products` finds for them."""
-        for block, products, places in self._backend.best_products_within(self._form.rows, width):
-            own = self._backend.numpy(self._form.order[block])
-            yield Lists(own, (products, places))
+        for block, best in self._backend.best_products_within(self._form.rows, width):
+            yield Lists(self._backend.numpy(self._form.order[block]), best)
 
     def nearest(
         self,
@@ -98,7 +99,7 @@ class Filter:
         exclude: Array,
         k: int,
         width: int,
-        best: tuple[Array, Array] | None = None,
+        best: tuple[Array, Array, int] | None = None,
     ) -> Found:
         """Return the keys of the k best of `width` candidates, and whether they are proven.
 
@@ -119,21 +120,23 @@ class Filter:
         exclude: Array,
         k: int,
         width: int,
-        best: tuple[Array, Array] | None,
+        best: tuple[Array, Array, int] | None,
     ) -> _Candidates:
         prepared = prepare(queries, self._distance, self._backend)
         form = self._form.of_queries(prepared)
-        products, places = best or self._backend.best_products(form.rows, self._form.rows, width)
+        best = best or self._backend.best_products(form.rows, self._form.rows, width)
+        products, places, roundings = best
         positions = self._form.order[places]
         own = positions + self._start == exclude[:, None]
         last = min(k + int(bool(own.any())), width) - 1
         products = self._backend.float64(products)
-        return _Candidates(prepared, form, products, positions, own, last)
+        error = form.error(roundings)
+        return _Candidates(prepared, form, products, positions, error, own, last)
 
     def _by_score(self, found: _Candidates, k: int) -> Found:
         """Score the candidates that may be among the k best."""
         backend, width = self._backend, found.products.shape[1]
-        least = found.products[:, found.last] - 2 * found.form.error
+        least = found.products[:, found.last] - 2 * found.error
         more = (found.products[:, found.last + 1 :] >= least[:, None]).sum(axis=1)
         is_all = width == self.size
         depth = width if is_all else found.last + 1 + int(more.max())
@@ -149,14 +152,14 @@ class Filter:
         if is_all:
             return Found(keys, positions[:, 0] >= 0)
         next_best = found.products[:, min(depth, width - 1)]
-        bound = self._form.scores(next_best + found.form.error - found.form.excess)
+        bound = self._form.scores(next_best + found.error - found.form.excess)
         highest = rank_keys(bound[:, None], positions[:, :1] * 0, backend)[:, 0]
         return Found(keys, (keys[:, -1] > highest) & (bound < np.inf) & found.form.bounded)
 
     def _in_order(self, found: _Candidates, k: int) -> Found | None:
         """Score only the candidates that the product leaves in doubt; None if they are many."""
         backend, products = self._backend, found.products
-        close = products[:, :-1] - products[:, 1:] <= 2 * found.form.error[:, None]
+        close = products[:, :-1] - products[:, 1:] <= 2 * found.error[:, None]
         doubt = found.own & False
         doubt[:, 1:] |= close
         doubt[:, :-1] |= close

@@ -103,18 +103,16 @@ def products(queries: Array, gallery: Array) -> Array:
     return found
 
 
-def best_products(queries: Array, gallery: Array, k: int) -> tuple[Array, Array]:
+def best_products(queries: Array, gallery: Array, k: int) -> tuple[Array, Array, int]:
     from milepost.neighbors import _best_products as products  # which builds on this backend
 
-    found = products.best_products(queries, gallery, k)
-    return found.scores, found.indices
+    return products.best_products(queries, gallery, k)
 
 
-def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, Array, Array]]:
+def best_products_within(rows: Array, k: int) -> Iterator[tuple[slice, tuple[Array, Array, int]]]:
     from milepost.neighbors import _best_products as products
 
-    for block, found in products.best_products_within(rows, k):
-        yield block, found.scores, found.indices
+    return products.best_products_within(rows, k)
 
 
 def running_max(x: Array) -> Array:

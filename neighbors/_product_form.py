@@ -1,8 +1,8 @@
 """The scores of rows as float32 products: how rows are written, and how far a product may be off.
 
-A float32 product is at most (1.01 (d + 16) 2^-24 + 2^-36) |q||g| + tiny from the exact one, in any
-order of summation [Higham, Accuracy and Stability of Numerical Algorithms, 2002, ch. 3]; this
-allows for the rounding of rows and of the score, too.
+A float32 product whose numbers go through r roundings at most (d in any order of summation) is at
+most (1.01 (r + 16) 2^-24 + 2^-36) |q||g| + tiny from the exact one [Higham, Accuracy and Stability
+of Numerical Algorithms, 2002, ch. 3]; this allows for the rounding of rows and of the score, too.
 
 l2 is made a product: -|q - g|^2 + |q|^2 = 2 q g - |g|^2, around the gallery's mean; |g|^2 takes two
 more columns, its float32 and the rest. The expanded terms are at most (|q| + |g|)^2.
@@ -27,17 +27,22 @@ class QueryForm(NamedTuple):
 
     Attributes:
         rows: float32 (Q, d'), the left side.
-        error: float64 (Q,), how far from the exact one a product may be.
+        reach: float64 (Q,), what the error of a product is relative to.
         excess: float64 (Q,), by how much products exceed the score; 0 but for l2.
         bounded: bool (Q,), whether the query is short enough for the error to hold.
         ordinary: bool (Q,), whether the error holds for products turned to scores, too.
     """
 
     rows: Array
-    error: Array
+    reach: Array
     excess: Array
     bounded: Array
     ordinary: Array
+
+    def error(self, roundings: int) -> Array:
+        """Return how far from the exact one a product may be, float64 (Q,)."""
+        relative = 1.01 * (roundings + 16) * _ROUNDOFF + 2.0**-36
+        return self.reach * relative + self.rows.shape[1] * 2.0**-122
 
 
 @final
@@ -70,7 +75,7 @@ class ProductForm:
         self.order, places = (backend.array(x, like=rows) for x in (order, np.argsort(order)))
         shape = len(rows), rows.shape[1] + 2 * (distance == "l2")
         self.rows = backend.array(np.empty(shape, np.float32), like=rows)
-        self._dimension, self._longest = rows.shape[1], 0.0
+        self._longest = 0.0
         for s in chunks(rows):
             self.rows[places[s]] = self._right_side(rows[s])
 
@@ -79,7 +84,6 @@ class ProductForm:
         backend, scaled = self._backend, self._scaled(rows)
         squares = tree_sum(backend.float64(scaled) ** 2)
         lengths = backend.sqrt(squares)
-        relative = 1.01 * (self._dimension + 16) * _ROUNDOFF + 2.0**-36
         reach = lengths * self._longest
         if self._distance == "l2":
             reach = (lengths + self._longest) ** 2
@@ -87,7 +91,7 @@ class ProductForm:
             scaled = backend.concat([scaled, ones, ones], axis=1)
         return QueryForm(
             scaled,
-            reach * relative + self._dimension * 2.0**-122,
+            reach,
             squares if self._distance == "l2" else squares * 0.0,
             lengths < _LONGEST,
             lengths < (_SHORT if self._exponent in _USUAL else -1.0),

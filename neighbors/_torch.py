@@ -102,23 +102,26 @@ def products(queries: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
 
 def best_products(
     queries: torch.Tensor, gallery: torch.Tensor, k: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, int]:
     if queries.device.type == "cpu":
-        found = _numpy.best_products(queries.numpy(), gallery.numpy(), k)
-        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
-    return tiled_products(queries, gallery, k)
+        return _tensors(_numpy.best_products(queries.numpy(), gallery.numpy(), k))
+    return *tiled_products(queries, gallery, k), queries.shape[1]
 
 
 def best_products_within(
     rows: torch.Tensor, k: int
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[slice, tuple[torch.Tensor, torch.Tensor, int]]]:
     if rows.device.type == "cpu":
-        for block, values, places in _numpy.best_products_within(rows.numpy(), k):
-            yield block, torch.from_numpy(values), torch.from_numpy(places)
+        for block, found in _numpy.best_products_within(rows.numpy(), k):
+            yield block, _tensors(found)
     else:
         for block in spans(len(rows), _BLOCK):
-            found = tiled_products(rows[block], rows, k)
-            yield block, found[0], found[1]
+            yield block, best_products(rows[block], rows, k)
+
+
+def _tensors(found: tuple[Any, Any, int]) -> tuple[torch.Tensor, torch.Tensor, int]:
+    products, places, roundings = found
+    return torch.from_numpy(products), torch.from_numpy(places), roundings
 
 
 def tiled_products(

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost.neighbors import Neighbors
+from milepost.neighbors import Distance, search
 from milepost.neighbors import _best_products as best
+from milepost.neighbors._best_products import Best
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -19,18 +20,20 @@ def whole(seed: int, rows: int, dimension: int = 8, most: int = 9) -> Array:
     return rng.integers(-most, most + 1, (rows, dimension)).astype(np.float32)
 
 
-def assert_largest(found: Neighbors, queries: Array, gallery: Array, k: int) -> None:
+def assert_largest(found: Best, queries: Array, gallery: Array, k: int) -> None:
     products = queries @ gallery.T
-    np.testing.assert_array_equal(found.scores, -np.sort(-products, axis=1)[:, :k])
-    np.testing.assert_array_equal(np.take_along_axis(products, found.indices, axis=1), found.scores)
-    assert all(len(set(row)) == k for row in found.indices.tolist())
+    np.testing.assert_array_equal(found.products, -np.sort(-products, axis=1)[:, :k])
+    at_places = np.take_along_axis(products, found.places, axis=1)
+    np.testing.assert_array_equal(at_places, found.products)
+    assert all(len(set(row)) == k for row in found.places.tolist())
 
 
-def within(rows: Array, k: int) -> Neighbors:
+def within(rows: Array, k: int) -> Best:
     blocks = list(best.best_products_within(rows, k))
     places = np.concatenate([np.arange(block.start, block.stop) for block, _ in blocks])
     np.testing.assert_array_equal(places, np.arange(len(rows)))
-    return Neighbors(*(np.concatenate(each) for each in zip(*(b for _, b in blocks), strict=True)))
+    products, indices, roundings = zip(*(found for _, found in blocks), strict=True)
+    return Best(np.concatenate(products), np.concatenate(indices), max(roundings))
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
     original = best._listed
 
-    def listed(queries: Array, gallery: Array, k: int) -> Neighbors:
+    def listed(queries: Array, gallery: Array, k: int) -> Best:
         numbers.append(len(queries))
         return original(queries, gallery, k)
 
@@ -93,3 +96,23 @@ def test_rows_with_one_another_are_as_apart(
     x, k = whole(seed, rows, dimension, most), min(k, rows)
     assert_largest(within(x, k), x, x, k)
     assert_largest(best.best_products(x[:65], x, k), x[:65], x, k)
+
+
+@pytest.mark.parametrize("dimension", [128, 200, 384, 785])
+def test_long_rows_go_through_few_roundings_and_no_more_than_is_said(dimension: int) -> None:
+    rng = np.random.default_rng(dimension)
+    rows = rng.uniform(0.5, 1.5, (600, dimension)).astype(np.float32)  # errors of one sign add up
+    found = within(rows, 16)
+    exact = rows.astype(np.float64) @ rows.astype(np.float64).T
+    errors = np.abs(np.take_along_axis(exact, found.places, axis=1) - found.products)
+    assert found.roundings <= min(dimension, 192 + dimension // 128)
+    assert (errors <= 1.01 * found.roundings * 2.0**-24 * exact.max()).all()
+
+
+@pytest.mark.parametrize("distance", ["cosine", "dot", "l2"])
+def test_the_order_of_long_rows_is_that_of_their_scores(distance: Distance) -> None:
+    rng = np.random.default_rng(0)
+    rows = (1 + 0.02 * rng.standard_normal((800, 700))).astype(np.float32)
+    quick = search(rows, rows, 40, distance=distance, scored=False)
+    scored = search(rows, rows, 40, distance=distance, allowed=lambda q, g: np.True_)
+    np.testing.assert_array_equal(quick.indices, scored.indices)
