@@ -3,7 +3,10 @@
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import final
+from typing import Any, TypeAlias, final
+
+Table: TypeAlias = Mapping[str, Any]
+"""Columns by name: arrays of equal length, of one or two axes, of numbers, booleans or strings."""
 
 
 @final
@@ -22,6 +25,8 @@ class Record:
         scalars: values by full name, such as `"validation/hit_rate@1"`.
         timings: what the evaluation cost, by full name, such as `"validation/time/load_s"`.
         error: why the evaluation failed; None if it did not.
+        tables: the evidence, as `"<inferencer>/<table>"`; on the chief alone, and only if one of
+            its monitors takes tables or confidence intervals are asked for.
 
     Raises:
         ValueError: a scalar or a timing has the name of another field.
@@ -35,6 +40,7 @@ class Record:
     time: float = dataclasses.field(default_factory=time.time)
     timings: Mapping[str, float] = dataclasses.field(default_factory=dict)
     error: str | None = None
+    tables: Mapping[str, Table] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if _FIELDS.isdisjoint(self.scalars) and _FIELDS.isdisjoint(self.timings):

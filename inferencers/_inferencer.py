@@ -7,6 +7,11 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
+from milepost.inferencers._evidence import Over, unit_table, weighted_means
+
 Rows: TypeAlias = Mapping[str, Any]
 """Arrays by name that share their first axis; `"id"` and `"role"` are always there."""
 
@@ -14,7 +19,7 @@ State: TypeAlias = Mapping[str, Any]
 """Totals by name: small, picklable, and such that those of two workers can be added."""
 
 Table: TypeAlias = Mapping[str, Any]
-"""Columns by name, of equal length."""
+"""Columns by name: arrays of equal length, of one or two axes, of numbers, booleans or strings."""
 
 
 class Inferencer(abc.ABC):
@@ -31,11 +36,14 @@ class Inferencer(abc.ABC):
         roles: the roles whose rows it is given; the data must hold the first.
         arrays: `"numpy"` to be given NumPy arrays (bfloat16 as float32), `"native"` to be given
             the framework's own tensors where the framework made them.
+        keep_evidence: whether `evidence` will be asked for; the runner sets it before a run, so
+            that what is kept for it alone costs nothing where nobody takes it.
     """
 
     name: str
     fetches: tuple[str, ...]
     roles: tuple[str, ...] = ("query",)
+    keep_evidence: bool = False
     arrays: ClassVar[Literal["numpy", "native"]] = "numpy"
 
     @abc.abstractmethod
@@ -63,8 +71,39 @@ class Inferencer(abc.ABC):
         """Return the metrics of the run; None or an empty mapping if there is nothing to log."""
 
     def evidence(self) -> Mapping[str, Table]:
-        """Return what lies behind the metrics: per-query values, curves, matrices."""
+        """Return what lies behind the metrics: per-query values, curves, matrices.
+
+        It is asked for once totals are merged, of every worker. A table with a column `id` holds
+        this worker's rows, one or more a sample; the runner joins those of all workers, sorted by
+        id. Any other table is whole, and the same on every worker.
+
+        A table `"queries"` or `"samples"` has one row for each. A column of a metric's name holds
+        the metric of that row, NaN where the row does not count; `label` and `group`, where there
+        are such, are what rows that depend on one another share.
+        """
         return {}
+
+    def resampled(
+        self, tables: Mapping[str, Table], weights: npt.NDArray[np.float64], over: Over
+    ) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Return the metrics that other samples would have given, for confidence intervals.
+
+        By default the weighted mean of each column of the table `"queries"`, or else `"samples"`,
+        NaN not counted. An inferencer whose metrics are other than means over rows says here what
+        they are. With weights of 1 they are those of `compute`.
+
+        Args:
+            tables: the evidence of all workers, joined.
+            weights: shape (B, R), how often each of the R rows of that table counts in each of B
+                resamples; whole numbers.
+            over: what was drawn: single rows (`"query"`), or all rows of one `label` (`"class"`)
+                or `group`, whose weights are then equal.
+
+        Returns:
+            shape (B,) by name, as in `compute`; what is no such metric, or is left out, has no
+            interval.
+        """
+        return weighted_means(unit_table(tables), weights)
 
 
 class PairInferencer(Inferencer):

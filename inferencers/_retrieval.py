@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 
+from milepost.inferencers._evidence import Over, weighted_class_means
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._label_table import LabelTable
 from milepost.inferencers._pair_rows import PairRows
@@ -192,9 +193,17 @@ class Retrieval(PairInferencer):
         """Return `"queries"`: each metric's value for this worker's queries, NaN where R = 0."""
         if self._passes is None:
             return {}
+        queries = self._collected.of("query")
         columns = zip(self._metrics, self._passes.values.T, strict=True)
         values = {metric.name: column for metric, column in columns}
-        return {"queries": {"id": self._collected.of("query").ids, **values}}
+        return {"queries": {"id": queries.ids, "label": queries.labels, **values}}
+
+    def resampled(
+        self, tables: Mapping[str, Table], weights: Floats, over: Over
+    ) -> Mapping[str, Floats]:
+        if self._average == "class":
+            return weighted_class_means(tables["queries"], weights, over)
+        return super().resampled(tables, weights, over)
 
     def _prepared(self) -> QueryPasses:
         """Return the passes of this worker's queries, planned when totals are merged."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from milepost.callbacks.monitors import TensorBoard as TensorBoard
     from milepost.callbacks.monitors import Terminal as Terminal
     from milepost.inferencers import BinaryClassificationStats as BinaryClassificationStats
+    from milepost.inferencers import Bootstrap as Bootstrap
     from milepost.inferencers import ClassificationError as ClassificationError
     from milepost.inferencers import Inferencer as Inferencer
     from milepost.inferencers import MatchRate as MatchRate
@@ -65,6 +66,7 @@ _NAMES = {
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "MatchRate"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
+        *("Bootstrap",),
     ),
     "milepost.neighbors": (
         *("MatchFinder", "CosineSimilarity", "DotProductSimilarity", "LpDistance", "SNRDistance"),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from milepost.errors import unknown_name
-from milepost.inferencers import Inferencer
+from milepost.inferencers import Bootstrap, Inferencer
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -84,5 +84,18 @@ def check_placement(placement: Any) -> Any:
     msg = (
         '`placement` must be None, "local" or a sequence of devices such as ["cuda:0", "cuda:1"], '
         f"got {placement!r}"
+    )
+    raise ValueError(msg)
+
+
+def check_confidence(confidence: Any) -> Bootstrap | None:
+    """Return how to find confidence intervals, if any; raise if it says nothing of it."""
+    if confidence is None or isinstance(confidence, Bootstrap):
+        return confidence
+    if type(confidence) is float and 0 < confidence < 1:
+        return Bootstrap(level=confidence)
+    msg = (
+        "`confidence` must be None, a level above 0 and below 1 such as 0.95, or a Bootstrap, "
+        f"got {confidence!r}"
     )
     raise ValueError(msg)

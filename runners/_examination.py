@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, final
 from tqdm import tqdm
 
 from milepost.callbacks import World
-from milepost.inferencers import Inferencer, PairInferencer
+from milepost.inferencers import Bootstrap, Inferencer, Interval, PairInferencer
 from milepost.predictors import Predictor
 from milepost.runners._batch import Batch
 from milepost.runners._coverage import Coverage, Ids
@@ -15,21 +15,24 @@ from milepost.runners._feed import Draws, Feed, pinned
 from milepost.runners._fetch import Fetched, deliver
 from milepost.runners._forward import Forward
 from milepost.runners._in_step import in_step
-from milepost.runners._metrics import compute
+from milepost.runners._metrics import compute, find_intervals, joined, unique_names
 from milepost.runners._prefetch import Prefetch
 from milepost.runners._replicas import map_over
 from milepost.runners._rounds import merge, scan
 from milepost.runners._stages import Stages
+from milepost.runners._tables import Tables, flat, gather_tables
 from milepost.runners._together import agree
 
 
 class Result(NamedTuple):
     """What one evaluation gave.
 
-    `metrics` is None where a role had no samples, which `empty` names.
+    `metrics` is None where a role had no samples, which `empty` names; `tables` are those of all
+    ranks, by inferencer and name, on the chief.
     """
 
     metrics: dict[str, float] | None
+    tables: Tables
     timings: dict[str, float]
     weights: Callable[[], Mapping[str, Any]]
     empty: str | None = None
@@ -54,7 +57,9 @@ class Examination:
         max_memory_bytes: what the comparison of all pairs may use; None leaves the choice to it.
         shared_ids: whether rows of two roles with the same id are the same item.
         trace_check: whether to verify that the model did not change.
+        confidence: how to find the intervals of the metrics; None finds none.
         title: what the progress bar shows.
+        takes_tables: whether the tables are wanted; the chief's word counts.
     """
 
     def __init__(
@@ -70,7 +75,9 @@ class Examination:
         max_memory_bytes: int | None = None,
         shared_ids: bool = False,
         trace_check: bool = False,
+        confidence: Bootstrap | None = None,
         title: str = "",
+        takes_tables: bool = False,
     ) -> None:
         self._feed = feed
         self._inferencers = inferencers
@@ -82,7 +89,10 @@ class Examination:
         self._max_memory_bytes = max_memory_bytes
         self._shared_ids = shared_ids
         self._trace_check = trace_check
+        self._confidence = confidence
         self._title = title
+        self._takes_tables = takes_tables
+        self._keep_evidence = False
         self._stages = Stages()
 
     def run(self) -> Result:
@@ -93,6 +103,8 @@ class Examination:
             EvaluationError: the source, the model or an inferencer failed, here or on another rank.
         """
         world = self._world
+        wanted = self._takes_tables or self._confidence is not None
+        self._keep_evidence = world.broadcast(wanted)
         predictor = agree(world, self._make_predictor)
         own = agree(world, predictor.buffers)
         shared = world.share(own if world.is_chief else None)
@@ -104,10 +116,10 @@ class Examination:
             draws = world.gather(agree(world, self._feed.draw))
             seen = self._check(agree(world, lambda: self._pass(predictor, draws)))
             empty = next((role for role, count in seen.items() if not count), None)
-            metrics = None if empty else self._compute()
+            metrics, tables = (None, {}) if empty else self._compute()
             agree(world, stack.close)
         timings = self._stages.timings(sum(seen.values()))
-        return Result(metrics, timings, predictor.weights, empty)
+        return Result(metrics, tables, timings, predictor.weights, empty)
 
     def _check(self, own: dict[str, Ids]) -> dict[str, int]:
         """Return how many samples of each role were seen on all ranks, if they were the set."""
@@ -119,6 +131,7 @@ class Examination:
 
     def _reset(self) -> None:
         for inferencer in self._inferencers:
+            inferencer.keep_evidence = self._keep_evidence
             if isinstance(inferencer, PairInferencer):
                 inferencer.shared_ids = self._shared_ids
                 inferencer.max_memory_bytes = self._max_memory_bytes
@@ -174,16 +187,40 @@ class Examination:
         total = None if None in sizes else sum(size or 0 for size in sizes) // self._world.size
         return _Bar(desc=self._title, total=total, unit=" samples", leave=False, disable=None)
 
-    def _compute(self) -> dict[str, float]:
-        """Return the metrics, the same on every rank: the chief computes them."""
+    def _compute(self) -> tuple[dict[str, float], Tables]:
+        """Return the metrics, the same on every rank, and the tables, on the chief alone."""
+        world = self._world
+        named = dict(zip(unique_names(self._inferencers), self._inferencers, strict=True))
+        own = named if world.is_chief else {}  # the chief computes for all
         with self._stages.of("compute"):
-            for inferencer in self._inferencers:
-                merge(inferencer, self._world)
+            for inferencer in named.values():
+                merge(inferencer, world)
                 if isinstance(inferencer, PairInferencer):
-                    scan(inferencer, self._world, self._max_memory_bytes)
-            chief = self._world.is_chief
-            metrics = agree(self._world, lambda: compute(self._inferencers) if chief else {})
-            return self._world.broadcast(metrics)
+                    scan(inferencer, world, self._max_memory_bytes)
+            metrics = agree(world, lambda: {name: compute(x) for name, x in own.items()})
+        tables: dict[str, Tables] = {}
+        if self._keep_evidence:
+            with self._stages.of("evidence"):
+                tables = {name: gather_tables(x, world) for name, x in named.items()}
+        intervals = self._find_intervals(own, tables)
+        return world.broadcast(joined(metrics, intervals)), flat(tables)
+
+    def _find_intervals(
+        self, inferencers: Mapping[str, Inferencer], tables: Mapping[str, Tables]
+    ) -> dict[str, dict[str, Interval]]:
+        """Return the intervals of the inferencers' metrics, if they are asked for."""
+        bootstrap = self._confidence
+        if bootstrap is None:
+            return {}
+
+        def find() -> dict[str, dict[str, Interval]]:
+            return {
+                name: find_intervals(bootstrap, inferencer, tables[name])
+                for name, inferencer in inferencers.items()
+            }
+
+        with self._stages.of("confidence"):
+            return agree(self._world, find)
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]

@@ -4,10 +4,11 @@ import itertools
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
-from milepost.inferencers import Inferencer
+from milepost.inferencers import Bootstrap, Inferencer, Interval, Table, unit_table
 from milepost.predictors import to_numpy
 
 
@@ -20,21 +21,44 @@ def unique_names(inferencers: Sequence[Inferencer]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def compute(inferencers: Sequence[Inferencer]) -> dict[str, float]:
-    """Return the metrics of all inferencers.
+def compute(inferencer: Inferencer) -> dict[str, float]:
+    """Return the metrics of an inferencer; warn of each value that is no scalar."""
+    return _scalars(inferencer.name, inferencer.compute())
 
-    A name that several compute is prefixed, in each, by the inferencer's own name.
+
+def find_intervals(
+    bootstrap: Bootstrap, inferencer: Inferencer, tables: Mapping[str, Table]
+) -> dict[str, Interval]:
+    """Return the intervals of an inferencer's metrics; warn if it lacks what is to be drawn."""
+    table = unit_table(tables)
+    if not bootstrap.suits(table):
+        column = bootstrap.column
+        _warn(f"evidence of {inferencer.name!r} has no column {column!r}: no confidence intervals")
+        return {}
+    resampled = partial(inferencer.resampled, tables, over=bootstrap.over)
+    return bootstrap.intervals(resampled, table)
+
+
+def joined(
+    metrics: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Mapping[str, Interval]]
+) -> dict[str, float]:
+    """Return the scalars of all inferencers: each metric with the ends of its interval.
+
+    A metric that several compute is prefixed, in each, by the inferencer's own name.
+
+    Args:
+        metrics: by the name of the inferencer.
+        intervals: by the name of the inferencer; not every metric has one.
     """
-    results = {
-        name: _scalars(name, inferencer.compute())
-        for name, inferencer in zip(unique_names(inferencers), inferencers, strict=True)
-    }
-    counts = Counter(key for scalars in results.values() for key in scalars)
-    return {
-        f"{name}/{key}" if counts[key] > 1 else key: value
-        for name, scalars in results.items()
-        for key, value in scalars.items()
-    }
+    counts = Counter(key for each in metrics.values() for key in each)
+    scalars = {}
+    for name, each in metrics.items():
+        for key, value in each.items():
+            full = f"{name}/{key}" if counts[key] > 1 else key
+            scalars[full] = value
+            if interval := intervals.get(name, {}).get(key):
+                scalars[f"{full}/low"], scalars[f"{full}/high"] = interval
+    return scalars
 
 
 def _scalars(name: str, computed: Any) -> dict[str, float]:

@@ -45,7 +45,7 @@ def _one_round(inferencer: PairInferencer, world: World, round: int, block_bytes
     def prepare() -> list[Rows]:
         inferencer.start_round(round)
         rows = inferencer.rows()
-        return [rows] if world.size == 1 and rows else _blocks(rows, block_bytes)
+        return [rows] if world.size == 1 and rows else blocks(rows, block_bytes)
 
     mine = agree(world, prepare)
     failure: Exception | None = None
@@ -66,7 +66,7 @@ def _one_round(inferencer: PairInferencer, world: World, round: int, block_bytes
     agree(world, finish)
 
 
-def _blocks(rows: Rows, block_bytes: int) -> list[Rows]:
+def blocks(rows: Rows, block_bytes: int) -> list[Rows]:
     """Return the rows in blocks of about so many bytes."""
     count = len(rows["id"]) if rows else 0
     row_bytes = sum(getattr(array, "nbytes", 0) for array in rows.values()) / max(count, 1)

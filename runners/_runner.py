@@ -18,10 +18,11 @@ from milepost.callbacks import (
     current_world,
 )
 from milepost.errors import LostRankError
-from milepost.inferencers import Inferencer
+from milepost.inferencers import Bootstrap, Inferencer
 from milepost.predictors import get_predictor
 from milepost.runners._arguments import (
     check_choice,
+    check_confidence,
     check_inferencers,
     check_least,
     check_name,
@@ -79,6 +80,8 @@ class InferenceRunner(Callback):
         channels_last: whether image batches go to the model in that memory format.
         trace_check: whether to hash parameters and buffers before and after, and raise if
             anything changed.
+        confidence: the level of confidence intervals, such as 0.95, or a `Bootstrap` with more
+            options: `<metric>/low` and `<metric>/high` are logged beside each metric that has one.
 
     Raises:
         ValueError: an argument is out of range.
@@ -115,6 +118,7 @@ class InferenceRunner(Callback):
         autocast: Any = None,
         channels_last: bool = False,
         trace_check: bool = False,
+        confidence: float | Bootstrap | None = None,
     ) -> None:
         check_choice("on_error", on_error, ("raise", "warn", "disable"))
         check_choice("weights", weights, ("live", "ema", "snapshot"))
@@ -158,6 +162,7 @@ class InferenceRunner(Callback):
             max_memory_bytes=max_memory_bytes,
             shared_ids=shared_ids,
             trace_check=trace_check,
+            confidence=check_confidence(confidence),
         )
 
     def trigger(self) -> None:
@@ -221,13 +226,17 @@ class InferenceRunner(Callback):
             {f"{self.name}/{key}": value for key, value in part.items()}
             for part in (result.metrics, result.timings)
         )
-        trainer.publish(record(scalars=metrics, timings=timings), result.weights)
+        trainer.publish(
+            record(scalars=metrics, timings=timings, tables=result.tables), result.weights
+        )
         return metrics
 
     def _examine(self, trainer: Trainer) -> Result:
         world = Solo() if self._placement == "local" else trainer.world
         make_predictor = partial(self._predictor, trainer.model, ema=trainer.ema)
-        return self._examination(make_predictor, world, title=self.name).run()
+        return self._examination(
+            make_predictor, world, title=self.name, takes_tables=trainer.monitors.takes_tables
+        ).run()
 
     def _survive(self, error: Exception, trainer: Trainer) -> None:
         """Let the training go on after a failed evaluation, or raise, as `on_error` says."""

@@ -9,7 +9,7 @@ from typing import TypeVar, final
 T = TypeVar("T")
 
 
-_STAGES = ("load", "forward", "update", "compute")
+_ALWAYS = ("load", "forward", "update", "compute")
 _NONE = "none"
 
 
@@ -20,11 +20,11 @@ class Stages:
     def __init__(self) -> None:
         self._started = self._mark = time.perf_counter()
         self._stage = _NONE
-        self._seconds = dict.fromkeys((*_STAGES, _NONE), 0.0)
+        self._seconds = dict.fromkeys((*_ALWAYS, _NONE), 0.0)
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:
-        """Count the time of the body to a stage."""
+        """Count the time of the body to a stage; one that never ran is not in the timings."""
         outer = self._switch(stage)
         try:
             yield
@@ -47,7 +47,7 @@ class Stages:
     def _switch(self, stage: str) -> str:
         """Go over to a stage; return the one that ends, to which the time until now counts."""
         now = time.perf_counter()
-        self._seconds[self._stage] += now - self._mark
+        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + now - self._mark
         ended, self._stage, self._mark = self._stage, stage, now
         return ended
 
@@ -55,7 +55,11 @@ class Stages:
         """Return seconds by stage and in all, samples a second, and the process's peak memory."""
         total = time.perf_counter() - self._started
         return {
-            **{f"time/{stage}_s": self._seconds[stage] for stage in _STAGES},
+            **{
+                f"time/{name}_s": seconds
+                for name, seconds in self._seconds.items()
+                if name != _NONE
+            },
             "time/total_s": total,
             "samples_per_s": samples / total,
             **_peak_memory(),

@@ -12,7 +12,12 @@ class Monitor(abc.ABC):
 
     It accepts any name and any value, NaN and infinity included, and translates what its backend
     refuses. Making one touches no file: it opens what it needs in `open`, or at the first record.
+
+    Attributes:
+        takes_tables: whether it looks at a record's tables, which are made only if a monitor does.
     """
+
+    takes_tables: bool = False
 
     def open(self) -> None:  # noqa: B027  optional
         """Make ready, before the training; what cannot work is an error here. Idempotent."""

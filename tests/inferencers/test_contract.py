@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from milepost import inferencers
-from milepost.inferencers import Inferencer, PairInferencer, Rows
+from milepost.inferencers import Inferencer, PairInferencer, Rows, Table, unit_table
+from milepost.inferencers._evidence import Over
 from tests.kinds import CONVERTERS
 
 ROWS = 41  # in a whole run
@@ -307,9 +308,43 @@ def test_every_kind_of_array_gives_the_same(case: Case) -> None:
         assert evaluate(case, *shards) == same(evaluate(case, [rows]))
 
 
-def test_evidence_is_tables_by_name(case: Case) -> None:
-    worker = case.make()
-    run([worker], [[case.rows()]])
-    for name, table in worker.evidence().items():
+def evidence(worker: Inferencer, shards: Sequence[Iterable[Rows]]) -> Mapping[str, Table]:
+    worker.keep_evidence = True
+    run([worker], shards)
+    return worker.evidence()
+
+
+def test_evidence_is_tables_of_columns_of_one_length(case: Case) -> None:
+    for name, table in evidence(case.make(), [[case.rows()]]).items():
         assert isinstance(name, str)
-        assert len({len(column) for column in table.values()}) <= 1
+        assert all(isinstance(column, np.ndarray) for column in table.values())
+        assert all(column.ndim in (1, 2) for column in table.values())
+        assert all(column.dtype.kind in "biufU" for column in table.values())
+        assert len({len(column) for column in table.values()}) == 1
+
+
+def test_each_query_or_sample_has_one_row_of_evidence(case: Case) -> None:
+    rows = case.rows()
+    table = unit_table(evidence(case.make(), [[rows]]))
+    if table:
+        assert table["id"].tolist() == sorted(rows["id"][rows["role"] == "query"].tolist())
+
+
+def test_an_empty_run_has_evidence_of_nothing(case: Case) -> None:
+    assert len(unit_table(evidence(case.make(), [[]])).get("id", ())) == 0
+
+
+def test_evidence_does_not_change_the_metrics(case: Case) -> None:
+    worker = case.make()
+    evidence(worker, [[case.rows()]])
+    assert compute(worker) == same(evaluate(case, [case.rows()]))
+
+
+@pytest.mark.parametrize("over", ["query", "class", "group"])
+def test_each_row_drawn_once_gives_the_metrics(case: Case, over: Over) -> None:
+    worker = case.make()
+    tables = evidence(worker, [list(batches(case.rows(), 9))])
+    metrics = compute(worker)
+    drawn = worker.resampled(tables, np.ones((2, len(unit_table(tables).get("id", ())))), over)
+    for name in drawn.keys() & metrics.keys():
+        assert drawn[name] == pytest.approx([metrics[name]] * 2, rel=1e-9, nan_ok=True)

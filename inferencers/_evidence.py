@@ -1,0 +1,84 @@
+"""Tables of evidence that hold one row a query or sample, and what they say of the metrics.
+
+B is the number of resamples, R the number of rows, M the number of columns.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Columns = Mapping[str, npt.NDArray[Any]]
+Over: TypeAlias = Literal["query", "class", "group"]
+"""What is drawn in a resample: single rows, all of one `label`, or all of one `group`."""
+
+_UNITS = ("queries", "samples")
+_NO_METRICS = ("id", "label", "group")
+
+
+def unit_table(tables: Mapping[str, Columns]) -> Columns:
+    """Return the table that has one row a query or sample; an empty one if there is none."""
+    return next((tables[name] for name in _UNITS if name in tables), {})
+
+
+def weighted_means(table: Columns, weights: Floats) -> dict[str, Floats]:
+    """Return the mean of each column of numbers, for each row of weights; NaN is not counted.
+
+    Args:
+        table: columns of shape (R,); those of other shapes or types, and `id`, `label` and
+            `group`, are left out.
+        weights: shape (B, R), 0 or more.
+
+    Example:
+        >>> table = {"id": np.arange(3), "mrr": np.array([1.0, 0.5, np.nan])}
+        >>> weighted_means(table, np.array([[1.0, 1.0, 1.0], [2.0, 1.0, 0.0]]))["mrr"].round(3)
+        array([0.75 , 0.833])
+    """
+    names, values, counted = _metrics(table)
+    with np.errstate(invalid="ignore"):  # 0 / 0: no row counts
+        means = weights @ values / (weights @ counted)
+    return dict(zip(names, means.T, strict=True))
+
+
+def weighted_class_means(table: Columns, weights: Floats, over: Over) -> dict[str, Floats]:
+    """Return the mean over labels of the means over their rows, as `weighted_means` does for rows.
+
+    A label counts once where any of its rows does; where whole classes are drawn, as often as it
+    was drawn.
+    """
+    names, values, counted = _metrics(table)
+    labels = np.unique(table["label"], axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(labels, kind="stable")
+    weights, values, counted = weights[:, order], values[order], counted[order]
+    totals, classes = np.zeros((2, len(weights), len(names)))
+    ends = np.cumsum(np.bincount(labels))
+    for first, end in zip([0, *ends[:-1]], ends, strict=True):
+        own = weights[:, first:end]
+        seen = own @ counted[first:end]
+        times = (own[:, :1] if over == "class" else 1.0) * (seen > 0)
+        totals += times * (own @ values[first:end]) / np.where(seen > 0, seen, 1.0)
+        classes += times
+    with np.errstate(invalid="ignore"):
+        means = totals / classes
+    return dict(zip(names, means.T, strict=True))
+
+
+def _metrics(table: Columns) -> tuple[list[str], Floats, Floats]:
+    """Return the names of a table's columns of numbers, their values with 0 for NaN, and 0 there.
+
+    Both are of shape (R, M); the last is 1 where there is a value.
+    """
+    columns = {
+        name: column
+        for name, column in table.items()
+        if name not in _NO_METRICS and column.ndim == 1 and column.dtype.kind in "biuf"
+    }
+    rows = len(next(iter(table.values()), ()))
+    values = np.empty((rows, len(columns)))
+    for at, column in enumerate(columns.values()):
+        values[:, at] = column
+    counted = ~np.isnan(values)
+    values[~counted] = 0.0
+    return list(columns), values, counted.astype(np.float64)
