@@ -56,9 +56,11 @@ class KeptNeighbors:
         if not self._parts:
             none = np.zeros(0, np.int64)
             return Neighbor(none, none, none, none, np.zeros(0, np.float32))
-        near = Neighbor(*map(np.concatenate, zip(*self._parts, strict=True)))
-        order = np.argsort(near.queries, kind="stable")
-        return Neighbor(*(column[order] for column in near))
+        columns: list[npt.NDArray[Any]] = [
+            np.concatenate(x) for x in zip(*self._parts, strict=True)
+        ]
+        order = np.argsort(columns[0], kind="stable")
+        return Neighbor(*(column[order] for column in columns))
 
 
 def rescored(near: Neighbor, queries: RoleRows, gallery: RoleRows, distance: Distance) -> Neighbor:

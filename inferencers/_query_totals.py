@@ -41,7 +41,7 @@ class QueryTotals(NamedTuple):
         halves = np.stack([upper, np.rint((scaled - upper) * _HALF)], axis=-1).astype(np.int64)
         np.add.at(self.sums, classes, halves)
 
-    def count(self, classes: Ints, has_relevant: Ints) -> None:
+    def add_queries(self, classes: Ints, has_relevant: Ints) -> None:
         """Count queries (Q,), with 0 or 1 for whether they have a relevant item."""
         np.add.at(self.queries, (classes, has_relevant), 1)
 
@@ -57,7 +57,9 @@ class QueryTotals(NamedTuple):
         """Return the means of each class, (C, M); NaN where no query has a relevant item."""
         totals = (self.sums / (_HALF, _HALF * _HALF)).sum(axis=-1)
         counts = self.queries[:, 1:]
-        return np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
+        means = np.full(totals.shape, np.nan)
+        np.divide(totals, counts, out=means, where=counts > 0)
+        return means
 
     def mean(self) -> Floats:
         """Return the means over those classes that have one, (M,); NaN if none has."""

@@ -45,7 +45,7 @@ class RunTotals:
         for level, classes, each in zip(levels, self._class_of, found, strict=True):
             self._round.add_values(classes[each.queries], each.values)
             has_relevant = level.has_relevant[each.judged].astype(np.int64)
-            self._round.count(classes[each.judged], has_relevant)
+            self._round.add_queries(classes[each.judged], has_relevant)
 
     def state(self) -> State:
         """Return the totals of this round."""

@@ -83,5 +83,6 @@ def winner(
 def _closeness(scores: Floats, distance: Distance) -> Floats:
     """Return the distance of the nearest over that of each; where it is 0, 1 for those at 0."""
     far = np.sqrt(-scores) if distance == "l2" else (1 - scores).clip(min=0)
-    nearest = far[:, :1]
-    return np.divide(nearest, far, out=(far == 0).astype(np.float64), where=(far > 0))
+    weights = (far == 0).astype(np.float64)
+    np.divide(far[:, :1], far, out=weights, where=far > 0)
+    return weights
