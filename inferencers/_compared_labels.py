@@ -60,10 +60,13 @@ class Compared:
         gains[left == 0] = 0.0
         if depth + 1 < labels:  # one of so many labels may have no row left
             best = np.argpartition(-gains, depth, axis=1)[:, : depth + 1]
-            gains, left = (np.take_along_axis(x, best, axis=1) for x in (gains, left))
+            gains, left = _in_order(gains, left, best)
         order = np.argsort(-gains, axis=1, kind="stable")
-        gains, left = (np.take_along_axis(x, order, axis=1) for x in (gains, left))
-        return _repeated(gains, left, depth)[inverse]
+        return _repeated(*_in_order(gains, left, order), depth)[inverse]
+
+
+def _in_order(gains: Floats, left: Ints, order: Ints) -> tuple[Floats, Ints]:
+    return np.take_along_axis(gains, order, axis=1), np.take_along_axis(left, order, axis=1)
 
 
 def _repeated(values: Floats, counts: Ints, depth: int) -> Floats:
@@ -75,4 +78,4 @@ def _repeated(values: Floats, counts: Ints, depth: int) -> Floats:
     at = np.searchsorted((offsets + ends).ravel(), ranks.ravel(), side="right")
     columns = at.reshape(ranks.shape) - rows * values.shape[1]
     padded = np.append(values, np.zeros((len(values), 1)), axis=1)
-    return padded[rows, columns.clip(max=values.shape[1])]
+    return np.asarray(padded[rows, columns.clip(max=values.shape[1])])

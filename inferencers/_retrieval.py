@@ -230,7 +230,7 @@ class Retrieval(PairInferencer):
         rows, levels = self._collected.of("query"), self._levels
         names = [metric.name for metric in self._metrics]
         tables = {"queries": query_table(rows, levels, self._passes.levels, names)}
-        if self._neighbors:
+        if self._kept:
             near = self._passes.kept.sorted()
             if not self._is_scored:
                 near = rescored(near, rows, self._collected.of(self._gallery), self._distance)
@@ -272,15 +272,16 @@ class Retrieval(PairInferencer):
         return self._passes
 
     def _options(self, gallery_size: int) -> SearchOptions:
-        """Return how to search; own rows are scored when evidence is asked for, if ever."""
+        """Return how to search: neighbours that lie here are scored once they are evidence."""
+        self._kept = self._neighbors if self.keep_evidence else 0
         has_all = len(self._collected.of(self._gallery).ids) == gallery_size
-        self._is_scored = self._vote != "majority" or (self._neighbors > 0 and not has_all)
+        self._is_scored = self._vote != "majority" or (self._kept > 0 and not has_all)
         return SearchOptions(
             self._distance,
             self.shared_ids or self._gallery == "query",
             self.max_memory_bytes,
             scored=self._is_scored,
-            kept=self._neighbors,
+            kept=self._kept,
         )
 
 

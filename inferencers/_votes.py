@@ -16,6 +16,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _UNIT = 2.0**40  # weights are whole numbers, whose sums are exact; that of the nearest is this
+_SLACK = 2**12  # sums that differ by less than 2^-28 of the nearest's are equal but for rounding
 
 
 @final
@@ -77,12 +78,13 @@ def winner(
     else:
         temperature = SoftmaxVote().temperature if vote == "softmax" else vote.temperature
         weights = np.exp((near - near[:, :1]) / temperature)
-    return np.asarray(majority(labels, k, np.rint(weights * _UNIT).astype(np.int64)))
+    votes = np.rint(weights * _UNIT).astype(np.int64)
+    return np.asarray(majority(labels, k, votes, slack=_SLACK))
 
 
 def _closeness(scores: Floats, distance: Distance) -> Floats:
     """Return the distance of the nearest over that of each; where it is 0, 1 for those at 0."""
     far = np.sqrt(-scores) if distance == "l2" else (1 - scores).clip(min=0)
-    weights = (far == 0).astype(np.float64)
+    weights: Floats = (far == 0).astype(np.float64)
     np.divide(far[:, :1], far, out=weights, where=far > 0)
     return weights

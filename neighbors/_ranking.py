@@ -97,7 +97,7 @@ def graded_ndcg(gains: Array, best: Array) -> Array:
     return _sum(gains * discounts) / (whole + 1.0 * (whole == 0))
 
 
-def majority(labels: Array, k: int, weights: Array | None = None) -> Array:
+def majority(labels: Array, k: int, weights: Array | None = None, slack: int = 0) -> Array:
     """Return the label that most of the k nearest bear, int64 (Q,).
 
     Of labels with equally many, it is the one whose nearest member is nearer.
@@ -107,6 +107,7 @@ def majority(labels: Array, k: int, weights: Array | None = None) -> Array:
         k: voters, at least 1.
         weights: int64 (Q, at least k or K), the votes of each neighbour, whose sum is below 2^63;
             None: one each.
+        slack: labels whose votes are fewer by no more than this have equally many.
 
     Example:
         >>> majority(np.array([[2, 1, 1, 2]]), 4)
@@ -131,7 +132,7 @@ def majority(labels: Array, k: int, weights: Array | None = None) -> Array:
     sums = own.cumsum(axis=1)
     votes = sums - (sums - own)[rows[:, None], starts]
     best = backend.last_axis_max(votes)[:, None]
-    merit = (votes == best) * (count - rank) * (label >= 0)
+    merit = (votes >= best - slack) * (count - rank) * (label >= 0)
     return label[rows, merit.argmax(axis=1)]
 
 
