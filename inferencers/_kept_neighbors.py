@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from milepost.inferencers._compared_labels import Ints
+from milepost.inferencers._compared_labels import Bools, Ints
 from milepost.inferencers._nearest_lists import NearestLists
 from milepost.inferencers._pair_rows import RoleRows, positions_of
 from milepost.neighbors import Distance, listed_scores
@@ -43,10 +43,10 @@ class KeptNeighbors:
         self._count = count
         self._parts: list[Neighbor] = []
 
-    def add(self, queries: Ints, lists: NearestLists) -> None:
-        """Keep the first of the lists of some queries."""
+    def add(self, queries: Ints, counted: Bools, lists: NearestLists) -> None:
+        """Keep the first of the lists of queries (q,), of those that are counted (q,)."""
         if self._count and len(queries):
-            rows, ranks = np.nonzero(lists.codes[:, : self._count] >= 0)
+            rows, ranks = np.nonzero((lists.codes[:, : self._count] >= 0) & counted[:, None])
             at = rows, ranks
             ids, codes, scores = lists.ids_at(*at), lists.codes[at], lists.scores[at]
             self._parts.append(Neighbor(queries[rows], ranks + 1, ids, codes, scores))

@@ -137,9 +137,10 @@ class QueryPasses:
     def end(self, round: int) -> list[Finding]:
         """Finish a pass; return what it found, at each level."""
         if round < len(self._blocks):
-            self.kept.add(self._chosen, self._lists)
             own = self._own[self._chosen]
             found = [level.rank(self._chosen, own, self._lists) for level in self.levels]
+            counted = np.any([level.has_relevant[self._chosen] for level in self.levels], axis=0)
+            self.kept.add(self._chosen, counted, self._lists)
         elif round > len(self._blocks) and len(self._chosen):
             ends = np.cumsum([len(level.unranked) for level in self.levels])
             parts = zip(self.levels, np.split(self._before, ends[:-1]), strict=True)

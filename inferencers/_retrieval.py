@@ -220,10 +220,10 @@ class Retrieval(PairInferencer):
         """Return tables; those of queries hold this worker's, `"classes"` those of all.
 
         - `"queries"`: id, label, and each metric's value, NaN where R = 0;
-        - `"neighbors"`: id, rank from 1, and the neighbour's id, label, score and relevance, for
-          the queries that are compared: those whose label, but for their own copy, is relevant to
-          anything;
-        - `"classes"`: label, number of queries with and without relevant items, and means.
+        - `"neighbors"`: id, rank from 1, and the neighbour's id (`neighbor`), label, score (minus
+          the squared distance for l2) and relevance, for queries with R > 0;
+        - `"classes"`: label, number of queries with and without relevant items, and means; a row
+          for each label of each level.
         """
         if self._passes is None or self._totals is None:
             return {}

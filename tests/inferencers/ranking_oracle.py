@@ -90,4 +90,4 @@ def voted(labels: list[Any], weights: Array) -> Any:
     votes: dict[Any, float] = {}
     for label, weight in zip(labels, weights, strict=True):
         votes[label] = votes.get(label, 0.0) + weight
-    return next(label for label, sum in votes.items() if sum > max(votes.values()) * (1 - 1e-8))
+    return next(label for label, vote in votes.items() if vote > max(votes.values()) * (1 - 1e-8))
