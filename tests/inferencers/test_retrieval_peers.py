@@ -85,9 +85,9 @@ def test_labels_that_are_compared_otherwise_give_the_peers_values(seed: int) -> 
         return abs(one - other) < 2
 
     how: dict[str, Any] = {"k": (1, 200), "distance": "l2", "relevant": near}
-    for average in ("sample", "class"):
-        metrics = evaluate(lambda: Retrieval(average=average, **how), rows)  # type: ignore[arg-type]  # noqa: B023
-        macro = average == "class"
+    for macro in (False, True):
+        how["average"] = "class" if macro else "sample"
+        metrics = evaluate(lambda: Retrieval(**how), rows)
         expected = peer_of(rows, label_comparison_fn=near, avg_of_avgs=macro)
         for peer, name in NAMES.items():
             assert metrics[name] == pytest.approx(expected[peer], abs=2e-6)
