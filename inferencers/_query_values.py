@@ -67,6 +67,7 @@ class QueryValues:
         if any(metric.needs_r for metric in metrics):
             self.depths = np.maximum(self.depths, self.most_relevant)
         self.unranked = np.zeros(0, np.int64)
+        self._graded_depth = max([0, *(each.k or 0 for each in metrics if each.base == "ndcg")])
         self._codes, self._metrics, self._winner = codes, metrics, winner
 
     def rank(self, queries: Ints, own: Ints, lists: NearestLists) -> Finding:
@@ -107,9 +108,9 @@ class QueryValues:
         compared = self.relevance.compared(self._codes[queries])
         neighbors, scores = self.relevance.codes(lists.codes[at]), lists.scores[at]
         gains = best = None
-        if self.relevance.is_graded:
-            gains = compared.gain(neighbors)
-            best = self.relevance.best_gains(compared, own, neighbors.shape[1])
+        if self.relevance.is_graded and self._graded_depth:
+            gains = compared.gain(neighbors[:, : self._graded_depth])
+            best = self.relevance.best_gains(compared, own, gains.shape[1])
         return Ranking(
             compared.relevance(neighbors),
             relevant,
