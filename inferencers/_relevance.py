@@ -106,7 +106,12 @@ class Relevance:
 
     def of_gallery(self, queries: Ints, gallery: Ints) -> Bools:
         """Return which gallery rows (G,) are relevant to which queries (Q,), (Q, G)."""
-        return self.compared(queries).relevance(self.codes(gallery)[None, :])
+        queries, gallery = self.codes(queries), self.codes(gallery)
+        if self._is_equality:
+            return np.asarray(queries[:, None] == gallery[None, :])
+        codes, rows = np.unique(queries, return_inverse=True)
+        labels, columns = np.unique(gallery, return_inverse=True)
+        return self._compare(codes, labels)[0][rows][:, columns]
 
     def compared(self, queries: Ints) -> Compared:
         """Return some queries' labels, compared with all labels; at most `step` at once."""
@@ -139,23 +144,24 @@ class Relevance:
 
     def _tables(self, codes: Ints) -> tuple[Bools, Floats | None]:
         """Return the relevance and the gains of all labels to query labels, each (Q, U + 1)."""
-        shape = len(codes), len(self.labels) + 1
         (gallery,) = np.nonzero(self._counts[:, 1])
-        gains = None
-        if self._gain is not None:
-            gains = np.zeros(shape)
-            gains[:, gallery] = _as_gains(*self._call(self._gain, codes, gallery))
-        relevant = np.zeros(shape, np.bool_)
-        if self._relevant is not None:
-            relevant[:, gallery] = _as_relevant(*self._call(self._relevant, codes, gallery))
-        elif gains is not None:
-            relevant = gains > 0
-        return relevant, gains
+        relevant, gains = self._compare(codes, gallery)
+        shape = len(codes), len(self.labels) + 1
+        tables = np.zeros(shape, np.bool_), None if gains is None else np.zeros(shape)
+        for table, found in zip(tables, (relevant, gains), strict=True):
+            if table is not None:
+                table[:, gallery] = found
+        return tables
 
-    def _call(self, compare: Any, codes: Ints, gallery: Ints) -> tuple[npt.NDArray[Any], Any]:
-        """Return what a function gives for labels, and the shape that it must have."""
-        found = compare(self.labels[codes][:, None], self.labels[gallery][None, :])
-        return np.asarray(found), (len(codes), len(gallery))
+    def _compare(self, codes: Ints, gallery: Ints) -> tuple[Bools, Floats | None]:
+        """Return the relevance and the gains of gallery labels to query labels, each (Q, G)."""
+        shape = len(codes), len(gallery)
+        pair = self.labels[codes][:, None], self.labels[gallery][None, :]
+        gains = None if self._gain is None else _as_gains(np.asarray(self._gain(*pair)), shape)
+        if self._relevant is not None:
+            return _as_relevant(np.asarray(self._relevant(*pair)), shape), gains
+        assert gains is not None  # or equal labels are relevant
+        return gains > 0, gains
 
 
 def any_shared(query_labels: npt.NDArray[Any], gallery_labels: npt.NDArray[Any]) -> Bools:
@@ -190,7 +196,7 @@ def _as_relevant(found: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray
     return found
 
 
-def _as_gains(found: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
+def _as_gains(found: npt.NDArray[Any], shape: tuple[int, int]) -> Floats:
     if found.dtype.kind not in "biuf" or found.shape != shape:
         msg = (
             f"`gain` must return numbers of shape {shape} by broadcasting, "
@@ -201,4 +207,4 @@ def _as_gains(found: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[An
     if bad.any():
         msg = f"`gain` must return finite numbers of at least 0, got {found[bad][0]}"
         raise ValueError(msg)
-    return found
+    return found.astype(np.float64)
