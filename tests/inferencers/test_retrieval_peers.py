@@ -164,16 +164,16 @@ def judged(seed: int, *, ties: bool) -> tuple[Any, Array, Array]:
     return tables["queries"], gains, scores
 
 
+def by_name(pairs: Array) -> dict[str, dict[str, Any]]:
+    """Return numbers of pairs as TREC takes them."""
+    return {str(q): {str(g): x for g, x in enumerate(row)} for q, row in enumerate(pairs.tolist())}
+
+
 @some
 @seeds
 def test_graded_ndcg_is_that_of_scikit_learn_and_of_trec(seed: int) -> None:
     own, gains, scores = judged(seed, ties=False)
-    judgements = {
-        str(q): {str(g): int(x) for g, x in enumerate(row)} for q, row in enumerate(gains)
-    }
-    found = {
-        str(q): {str(g): x for g, x in enumerate(row)} for q, row in enumerate(scores.tolist())
-    }
+    judgements, found = by_name(gains.astype(int)), by_name(scores)
     trec = pytrec_eval.RelevanceEvaluator(judgements, {"ndcg_cut.1,5,30"}).evaluate(found)
     for k in (1, 5, 30):
         for query, value in enumerate(own[f"ndcg@{k}"]):
@@ -182,6 +182,36 @@ def test_graded_ndcg_is_that_of_scikit_learn_and_of_trec(seed: int) -> None:
                 row = gains[None, query], scores[None, query]
                 assert value == pytest.approx(ndcg_score(*row, k=k, ignore_ties=True), abs=1e-12)
                 assert value == pytest.approx(trec[str(query)][f"ndcg_cut_{k}"], abs=1e-12)
+
+
+@some
+@seeds
+def test_binary_relevance_gives_the_values_of_trec(seed: int) -> None:
+    queries, gallery = rows_of(seed, 20), rows_of(seed + 1, 30, "gallery", lone=0)
+    _, tables = evidence(Retrieval(k=(1, 5), distance="dot"), queries, gallery)
+    relevant = queries["label"][:, None] == gallery["label"][None, :]
+    scores = queries["output"].astype(float) @ gallery["output"].astype(float).T
+    names = {"mrr": "recip_rank", "r_precision": "Rprec"}
+    for k in (1, 5):
+        for name, peer in {"hit_rate": "success", "recall": "recall", "precision": "P"}.items():
+            names[f"{name}@{k}"] = f"{peer}_{k}"
+        names[f"map@{k}"] = f"map_cut_{k}"
+    measures = {"recip_rank", "Rprec", "success.1,5", "recall.1,5", "P.1,5", "map_cut.1,5"}
+    judgements, found = by_name(relevant.astype(int)), by_name(scores)
+    trec = pytrec_eval.RelevanceEvaluator(judgements, measures).evaluate(found)
+    for name, peer in names.items():
+        for query, value in enumerate(tables["queries"][name]):
+            if relevant[query].any():
+                assert value == pytest.approx(trec[str(query)][peer], abs=1e-12), name
+
+
+def test_ties_rank_by_the_name_of_the_document_in_trec() -> None:
+    judgements, scores = {"q": {"a": 1, "b": 0}}, {"q": {"a": 1.0, "b": 1.0}}
+    trec = pytrec_eval.RelevanceEvaluator(judgements, {"recip_rank"}).evaluate(scores)
+    assert trec["q"]["recip_rank"] == 1 / 2
+    gallery = table("gallery", np.ones((2, 1)), np.array([7, 3]), np.array(["a", "b"]))
+    query = table("query", np.ones((1, 1)), np.array([7]), np.array(["q"]))
+    assert evaluate(lambda: Retrieval(metrics="mrr"), query, gallery)["mrr"] == 1
 
 
 def test_ties_rank_by_id_where_scikit_learn_takes_their_mean() -> None:
