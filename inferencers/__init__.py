@@ -16,4 +16,6 @@ from milepost.inferencers._binary_classification_stats import (
     BinaryClassificationStats as BinaryClassificationStats,
 )
 from milepost.inferencers._retrieval import Retrieval as Retrieval
+from milepost.inferencers._relevance import any_shared as any_shared
+from milepost.inferencers._votes import SoftmaxVote as SoftmaxVote
 from milepost.inferencers._match_rate import MatchRate as MatchRate

@@ -16,7 +16,8 @@ class LabelTable:
     """The different labels of a run in ascending order, and how many rows bear each.
 
     Attributes:
-        labels: shape (U,) or, for labels that are rows, (U, C).
+        labels: shape (U,) or, for labels that are rows, (U, C); a structured array (U,) for labels
+            of several fields.
         counts: int64 (U, 2), of query rows and of gallery rows.
     """
 
@@ -59,6 +60,8 @@ def as_labels(labels: Any, name: str) -> Labels:
         ValueError: they are of another type, NaN, or have neither one nor two axes.
     """
     array = np.asarray(labels)
+    if array.dtype.names:  # each column was an array of labels
+        return array
     if array.dtype.kind == "O":
         array = np.array(array.tolist())
     if array.dtype.kind not in "biufUS" or array.ndim not in (1, 2):
@@ -83,7 +86,7 @@ def check_alike(arrays: Sequence[Labels]) -> None:
     Raises:
         ValueError: they differ.
     """
-    kinds = {(array.dtype.kind, array.shape[1:]) for array in arrays}
+    kinds = {(*(dtype.kind for dtype in _column_types(array)), array.shape[1:]) for array in arrays}
     if len(kinds) > 1:
         found = " and ".join(sorted({f"{array.dtype} {array.shape[1:]}" for array in arrays}))
         msg = f"labels must be of one type and shape throughout a run, got {found}"
@@ -92,6 +95,18 @@ def check_alike(arrays: Sequence[Labels]) -> None:
 
 def _unique(labels: Labels) -> tuple[Labels, Ints]:
     """Return the different labels, ascending, and the position of each label among them."""
+    if labels.dtype.names:
+        inverse = np.zeros(len(labels), np.int64)
+        for name in labels.dtype.names:
+            values, codes = np.unique(labels[name], return_inverse=True)
+            inverse = np.unique(inverse * len(values) + codes, return_inverse=True)[1]
+        _, first = np.unique(inverse, return_index=True)
+        return labels[first], inverse
     axis = 0 if labels.ndim > 1 else None
     unique, inverse = np.unique(labels, axis=axis, return_inverse=True)
     return unique, inverse.reshape(-1)
+
+
+def _column_types(labels: Labels) -> list[np.dtype[Any]]:
+    names = labels.dtype.names
+    return [labels.dtype[name] for name in names] if names else [labels.dtype]

@@ -56,3 +56,10 @@ class NearestLists:
         """(Q, K), of any value where there is no neighbour; gathered when they are asked for."""
         ids, positions = self._ids
         return ids if positions is None else ids[positions]
+
+    def ids_at(
+        self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[Any]:
+        """Return the ids of some entries of the lists."""
+        ids, positions = self._ids
+        return ids[rows, columns] if positions is None else ids[positions[rows, columns]]

@@ -5,15 +5,16 @@ Q is the number of queries, M that of metrics.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
+from milepost.inferencers._compared_labels import Bools, Ints
+from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._nearest_lists import NearestLists
 from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
-from milepost.inferencers._ranking_metrics import Floats, Ranking, RankingMetric
-from milepost.inferencers._relevance import Bools, Ints, Relevance
+from milepost.inferencers._query_values import Finding, QueryValues
 from milepost.neighbors import (
     Array,
     Distance,
@@ -25,7 +26,6 @@ from milepost.neighbors import (
     search,
 )
 
-_RANKED = 1 << 18  # neighbours ranked at once: their temporary arrays stay in the cache
 _LISTED_COST = 32  # of scoring a listed pair, as a multiple of that of a pair in a block
 
 
@@ -52,25 +52,15 @@ class SearchOptions:
         distance: what scores are made of.
         leave_out_copies: whether a gallery row with a query's id is the query itself.
         max_memory_bytes: the budget; None: a quarter of what is available.
+        scored: whether the scores of neighbours are asked for, not only their order.
+        kept: how many neighbours of a query are kept.
     """
 
     distance: Distance
     leave_out_copies: bool
     max_memory_bytes: int | None
-
-
-class Finding(NamedTuple):
-    """What a pass found.
-
-    Attributes:
-        queries: int64 (q,), the queries of the pass.
-        values: float64 (q, M), the values found; 0 where it found none.
-        judged: int64, the queries for which it is now known whether they have a relevant row.
-    """
-
-    queries: Ints
-    values: Floats
-    judged: Ints
+    scored: bool = False
+    kept: int = 0
 
 
 @final
@@ -81,45 +71,42 @@ class QueryPasses:
     rows, and find all but some reciprocal ranks. Where a list holds no relevant row, one more pass
     finds the best relevant row of those queries, and a last one counts the rows before it.
 
-    Memory: half the budget for lists, half for blocks of scores; 8 Q M bytes for the values.
+    One search serves all levels of labels. Memory: half the budget for lists, half for blocks of
+    scores.
 
     Args:
         rows: the queries, sorted by id.
         codes: int64 (Q,), their label codes.
-        relevance: which labels are relevant.
+        levels: their values, at each level of labels.
         gallery_size: the number of gallery rows of all workers.
-        metrics: what to find.
         options: how to search.
 
     Attributes:
-        values: float64 (Q, M), NaN where not found yet or where nothing is relevant.
-        has_relevant: bool (Q,), whether the gallery has a relevant row; known after a query's pass.
+        levels: as given.
+        kept: the first neighbours of queries.
     """
 
     def __init__(
         self,
         rows: RoleRows,
         codes: Ints,
-        relevance: Relevance,
+        levels: Sequence[QueryValues],
         gallery_size: int,
-        metrics: Sequence[RankingMetric],
         options: SearchOptions,
     ) -> None:
-        self.values = np.full((len(codes), len(metrics)), np.nan)
-        self.has_relevant = np.zeros(len(codes), np.bool_)
-        self._rows, self._codes, self._relevance = rows, codes, relevance
-        self._metrics, self._options = metrics, options
-        self._most_relevant = relevance.totals()[codes]
+        self.levels = levels
+        self.kept = KeptNeighbors(options.kept)
+        self._rows, self._codes, self._options = rows, codes, options
         self._gallery_size = gallery_size
-        self._depths = self._list_depths()
+        depths = np.max([level.depths for level in levels], axis=0)
+        self._depths = depths.clip(min=options.kept, max=gallery_size)
         self._blocks = self._plan()
         self._own = np.full(len(codes), -1)  # the label code of a query's own copy
-        self._unranked = np.zeros(0, np.int64)
 
     @property
     def rounds(self) -> int:
         """How many passes are needed, as far as is known."""
-        return len(self._blocks) + 2 * bool(len(self._unranked))
+        return len(self._blocks) + 2 * any(len(level.unranked) for level in self.levels)
 
     def start(self, round: int) -> None:
         """Prepare for a pass."""
@@ -147,30 +134,30 @@ class QueryPasses:
         else:
             self._before += self._count_before(part, exclude)
 
-    def end(self, round: int) -> Finding:
-        """Finish a pass; return what it found."""
-        queries, values = self._chosen, np.zeros((len(self._chosen), len(self._metrics)))
+    def end(self, round: int) -> list[Finding]:
+        """Finish a pass; return what it found, at each level."""
         if round < len(self._blocks):
-            self._rank(queries)
-            values = np.nan_to_num(self.values[queries])
-        elif round > len(self._blocks) and len(queries):
-            column = [metric.name for metric in self._metrics].index("mrr")
-            values[:, column] = self.values[queries, column] = 1 / (1 + self._before)
-        judged = queries if round < len(self._blocks) else queries[:0]
-        if round == 0:
-            judged = np.concatenate([judged, np.flatnonzero(self._most_relevant == 0)])
-        return Finding(queries, values, judged)
-
-    def _list_depths(self) -> Ints:
-        at_least = max([1, *(metric.k or 1 for metric in self._metrics)])
-        depths = np.full(len(self._codes), at_least)
-        if any(metric.needs_r for metric in self._metrics):
-            depths = np.maximum(depths, self._most_relevant)
-        return depths.clip(max=self._gallery_size)
+            own = self._own[self._chosen]
+            found = [level.rank(self._chosen, own, self._lists) for level in self.levels]
+            counted = np.any([level.has_relevant[self._chosen] for level in self.levels], axis=0)
+            self.kept.add(self._chosen, counted, self._lists)
+        elif round > len(self._blocks) and len(self._chosen):
+            ends = np.cumsum([len(level.unranked) for level in self.levels])
+            parts = zip(self.levels, np.split(self._before, ends[:-1]), strict=True)
+            found = [level.put_ranks(before) for level, before in parts]
+        else:
+            found = [level.nothing() for level in self.levels]
+        if round > 0:
+            return found
+        lone = [np.flatnonzero(level.most_relevant == 0) for level in self.levels]
+        return [
+            each._replace(judged=np.concatenate([each.judged, queries]))
+            for each, queries in zip(found, lone, strict=True)
+        ]
 
     def _plan(self) -> list[Ints]:
         """Return the queries of each pass: of similar depth, with room for their lists."""
-        (queries,) = np.nonzero(self._most_relevant)
+        (queries,) = np.nonzero(np.any([level.most_relevant for level in self.levels], axis=0))
         queries = queries[np.argsort(self._depths[queries], kind="stable")]
         entry_bytes = 5 * (12 + max(8, self._rows.ids.itemsize))
         room = memory_budget(self._options.max_memory_bytes, self._codes) // 2
@@ -185,7 +172,9 @@ class QueryPasses:
     def _queries_of(self, round: int) -> Ints:
         if round < len(self._blocks):
             return self._blocks[round]
-        return self._unranked if round < self.rounds else np.zeros(0, np.int64)
+        if round < self.rounds:
+            return np.concatenate([level.unranked for level in self.levels])
+        return np.zeros(0, np.int64)
 
     def _own_copies(self, part: GalleryPart) -> Ints:
         """Return the position of each query's own copy in the part, or -1; note its label."""
@@ -197,10 +186,18 @@ class QueryPasses:
         return positions
 
     def _search(self, part: GalleryPart, exclude: Ints, *, only_relevant: bool) -> Neighbors:
-        codes = self._codes[self._chosen]
+        level_of = np.repeat(
+            np.arange(len(self.levels)), [len(level.unranked) for level in self.levels]
+        )
 
         def relevant(queries: slice, gallery: slice) -> Bools:
-            return self._relevance.of_gallery(codes[queries], part.codes[gallery])
+            chosen, levels = self._chosen[queries], level_of[queries]
+            found = np.zeros((len(chosen), gallery.stop - gallery.start), np.bool_)
+            for at in np.unique(levels):
+                codes = self._codes[chosen[levels == at]]
+                relevance = self.levels[at].relevance
+                found[levels == at] = relevance.of_gallery(codes, part.codes[gallery])
+            return found
 
         found = search(
             self._embeddings,
@@ -209,17 +206,23 @@ class QueryPasses:
             distance=self._options.distance,
             exclude=exclude,
             allowed=relevant if only_relevant else None,
-            scored=only_relevant or len(part.ids) < self._gallery_size,
+            scored=only_relevant or self._options.scored or len(part.ids) < self._gallery_size,
             max_memory_bytes=self._block_bytes,
         )
         return Neighbors(*map(backend_of(*found).numpy, found))
 
     def _best_relevant(self, part: GalleryPart, exclude: Ints) -> Neighbors | None:
         """Return each query's nearest relevant row, if there are few of them to score."""
-        pairs = self._relevance.pairs(self._codes[self._chosen], part.codes)
-        if pairs is None or _LISTED_COST * pairs.number > len(self._chosen) * len(part.ids):
-            return None
-        rows, positions = pairs.listed()
+        listed, number, start = [], 0, 0
+        for level in self.levels:
+            pairs = level.relevance.pairs(self._codes[level.unranked], part.codes)
+            number += pairs.number if pairs else 0
+            if pairs is None or _LISTED_COST * number > len(self._chosen) * len(part.ids):
+                return None
+            listed.append((start, pairs))
+            start += len(level.unranked)
+        found = [(start + rows, at) for start, pairs in listed for rows, at in [pairs.listed()]]
+        rows, positions = map(np.concatenate, zip(*found, strict=True))
         others = positions != exclude[rows]
         return nearest_listed(
             self._embeddings,
@@ -245,31 +248,6 @@ class QueryPasses:
     def _block_bytes(self) -> int | None:
         budget = self._options.max_memory_bytes
         return None if budget is None else max(1, budget // 2)
-
-    def _rank(self, queries: Ints) -> None:
-        """Find the values of queries from their lists."""
-        own_relevant = self._relevance.of_neighbors(self._codes[queries], self._own[queries, None])
-        relevant = self._most_relevant[queries] - own_relevant[:, 0]
-        (some,) = np.nonzero(relevant)
-        self.has_relevant[queries[some]] = True
-        step = max(1, _RANKED // max(1, self._lists.codes.shape[1]))
-        for at in (some[start : start + step] for start in range(0, len(some), step)):
-            self._rank_some(queries[at], relevant[at], self._lists.codes[at])
-
-    def _rank_some(self, queries: Ints, relevant: Ints, neighbors: Ints) -> None:
-        codes = self._codes[queries]
-        ranking = Ranking(
-            self._relevance.of_neighbors(codes, neighbors),
-            relevant,
-            neighbors,
-            lambda labels: self._relevance.of_neighbors(codes, labels[:, None])[:, 0],
-        )
-        for column, metric in enumerate(self._metrics):
-            self.values[queries, column] = metric.values(ranking)
-            if metric.name == "mrr":
-                unranked = queries[~ranking.relevance.any(axis=1)]
-                self.values[unranked, column] = np.nan
-                self._unranked = np.concatenate([self._unranked, unranked])
 
 
 def _take(array: Array, positions: Ints) -> Array:

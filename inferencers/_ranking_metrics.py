@@ -5,6 +5,7 @@ Q is the number of queries, K the length of their lists of neighbours.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ from milepost.neighbors import (
     average_precision,
     average_precision_at_r,
     average_precision_min,
+    graded_ndcg,
     hit_rate,
-    majority,
     ndcg,
     precision,
     r_precision,
@@ -26,6 +27,8 @@ from milepost.neighbors import (
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Winner: TypeAlias = Callable[[Ints, npt.NDArray[np.float32], int], Ints]
+"""Gives the label for which the k nearest vote, from labels (Q, K), scores (Q, K) and k."""
 
 _AT_K = {
     "hit_rate": hit_rate,
@@ -47,14 +50,17 @@ class Ranking:
     Attributes:
         relevance: bool (Q, K), which of them are relevant.
         relevant: int64 (Q,), R: how many relevant items the gallery has, at least 1.
-        codes: int64 (Q, K), their labels as codes; -1: no neighbour.
-        accepts: tells whether items of the labels int64 (Q,) are relevant to the queries, bool.
+        accepts: tells for a depth k whether the label for which the k nearest vote is relevant,
+            bool (Q,).
+        gains: float64 (Q, K), their gains; None: 1 for relevant ones.
+        best_gains: float64 (Q, K), the largest gains of the gallery in descending order.
     """
 
     relevance: Bools
     relevant: Ints
-    codes: Ints
-    accepts: Callable[[Ints], Bools]
+    accepts: Callable[[int], Bools]
+    gains: Floats | None = None
+    best_gains: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,12 @@ class RankingMetric:
             whole: Floats = _WHOLE[self.base](ranking.relevance, ranking.relevant)
             return whole
         if self.base == _KNN:
-            return ranking.accepts(majority(ranking.codes, self.k)).astype(np.float64)
+            return ranking.accepts(self.k).astype(np.float64)
+        if self.base == "ndcg" and ranking.gains is not None and ranking.best_gains is not None:
+            graded: Floats = graded_ndcg(
+                ranking.gains[:, : self.k], ranking.best_gains[:, : self.k]
+            )
+            return graded
         at_k: Floats = _AT_K[self.base](ranking.relevance, ranking.relevant, self.k)
         return at_k
 

@@ -10,13 +10,13 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
+from milepost.inferencers._compared_labels import Bools, Compared, Floats, Ints
 from milepost.inferencers._label_table import LabelTable
 
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 RelevantLabels: TypeAlias = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.bool_]]
+Gain: TypeAlias = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]
 
-_PAIRS = 1 << 24  # label pairs that are compared at once
+_PAIRS = 1 << 24  # bytes for label pairs that are compared at once
 
 
 @dataclass(frozen=True)
@@ -50,74 +50,161 @@ class RelevantPairs:
 class Relevance:
     """Relevance of labels, which are given as codes: their positions in the table.
 
-    Memory: blocks of 2^24 pairs of labels, or of one query label with all gallery labels.
+    Memory: blocks of 2^24 bytes for pairs of labels, or of one query label with all labels.
 
     Args:
         table: the labels of the run.
         relevant: gives bool (Q, G) for query labels (Q, 1) and gallery labels (1, G), each with a
-            last axis more where labels are rows; None: equal labels are relevant.
+            last axis more where labels are rows; None: labels with a gain are relevant or, without
+            `gain`, equal labels.
+        gain: gives numbers of at least 0 in the same way; None: relevant labels gain 1.
+        codes_of: int64, the codes of the labels that callers mean by 0, 1, ...; None: the same.
     """
 
-    def __init__(self, table: LabelTable, relevant: RelevantLabels | None) -> None:
-        self._table = table
-        self._relevant = relevant
+    def __init__(
+        self,
+        table: LabelTable,
+        relevant: RelevantLabels | None,
+        gain: Gain | None = None,
+        codes_of: Ints | None = None,
+    ) -> None:
+        self.labels = table.labels
+        self._counts = table.counts
+        self._relevant, self._gain = relevant, gain
+        self._codes_of = None if codes_of is None else np.append(codes_of, -1)
+        self._is_equality = relevant is None and gain is None
+        cost = (1 if gain is None else 8) * max(1, len(table.labels))
+        self.step = 1 << 62 if self._is_equality else max(1, _PAIRS // cost)
 
-    def totals(self) -> Ints:
-        """Return how many gallery rows are relevant to each label of queries, (U,)."""
-        if self._relevant is None:
-            return self._table.counts[:, 1]
-        totals = np.zeros(len(self._table.labels), np.int64)
-        (codes,) = np.nonzero(self._table.counts[:, 0])
+    @property
+    def is_graded(self) -> bool:
+        """Whether relevant labels differ in gain."""
+        return self._gain is not None
+
+    def codes(self, given: Ints) -> Ints:
+        """Return the codes of labels here; -1 stays."""
+        return given if self._codes_of is None else self._codes_of[given]
+
+    def totals(self, queries: Ints) -> Ints:
+        """Return how many gallery rows are relevant to each of the queries, (Q,)."""
+        queries = self.codes(queries)
+        if self._is_equality:
+            return self._counts[:, 1][queries]
+        totals = np.zeros(len(self.labels), np.int64)
+        codes = np.unique(queries)
         for part in self._spans(codes):
-            totals[codes[part]] = self._compare(codes[part]) @ self._table.counts[:, 1]
-        return totals
+            relevant, _ = self._tables(codes[part])
+            totals[codes[part]] = relevant[:, :-1] @ self._counts[:, 1]
+        return totals[queries]
 
     def of_neighbors(self, queries: Ints, neighbors: Ints) -> Bools:
         """Return which neighbours (Q, K) are relevant to queries (Q,); a neighbour -1 is not."""
-        if self._relevant is None:
-            return np.asarray(neighbors == queries[:, None])
         result = np.zeros(neighbors.shape, np.bool_)
         for part in self._spans(queries):
-            codes, inverse = np.unique(queries[part], return_inverse=True)
-            result[part] = self._compare(codes)[inverse[:, None], neighbors[part]]
-        return result & (neighbors >= 0)
+            result[part] = self.compared(queries[part]).relevance(self.codes(neighbors[part]))
+        return result
 
     def of_gallery(self, queries: Ints, gallery: Ints) -> Bools:
         """Return which gallery rows (G,) are relevant to which queries (Q,), (Q, G)."""
-        if self._relevant is None:
+        queries, gallery = self.codes(queries), self.codes(gallery)
+        if self._is_equality:
             return np.asarray(queries[:, None] == gallery[None, :])
-        codes, inverse = np.unique(queries, return_inverse=True)
-        return self._compare(codes)[inverse][:, gallery]
+        codes, rows = np.unique(queries, return_inverse=True)
+        labels, columns = np.unique(gallery, return_inverse=True)
+        return self._compare(codes, labels)[0][rows][:, columns]
+
+    def compared(self, queries: Ints) -> Compared:
+        """Return some queries' labels, compared with all labels; at most `step` at once."""
+        queries = self.codes(queries)
+        if self._is_equality:
+            return Compared(queries, queries[:0], None, None)
+        codes, rows = np.unique(queries, return_inverse=True)
+        return Compared(queries, rows, *self._tables(codes))
+
+    def best_gains(self, compared: Compared, own: Ints, depth: int) -> Floats:
+        """Return the largest gains of each query's gallery, in descending order, (Q, depth)."""
+        return compared.best_gains(self.codes(own), self._counts[:, 1], depth)
 
     def pairs(self, queries: Ints, gallery: Ints) -> RelevantPairs | None:
         """Return the relevant pairs of queries (Q,) and gallery rows (G,) of equal labels.
 
         Nothing if relevance is not that of equal labels.
         """
-        if self._relevant is not None:
+        if not self._is_equality:
             return None
+        queries, gallery = self.codes(queries), self.codes(gallery)
         order = np.argsort(gallery, kind="stable")
         ranked = gallery[order]
         starts = np.searchsorted(ranked, queries, side="left")
         return RelevantPairs(order, starts, np.searchsorted(ranked, queries, side="right") - starts)
 
     def _spans(self, codes: Ints) -> Iterator[slice]:
-        step = max(1, _PAIRS // max(1, len(self._table.labels)))
-        for start in range(0, len(codes), step):
-            yield slice(start, start + step)
+        for start in range(0, len(codes), self.step):
+            yield slice(start, start + self.step)
 
-    def _compare(self, codes: Ints) -> Bools:
-        """Return which labels of gallery rows are relevant to query labels, (Q, U)."""
-        assert self._relevant is not None
-        labels = self._table.labels
-        (gallery,) = np.nonzero(self._table.counts[:, 1])
-        found = np.asarray(self._relevant(labels[codes][:, None], labels[gallery][None, :]))
-        if found.dtype != np.bool_ or found.shape != (len(codes), len(gallery)):
-            msg = (
-                f"`relevant` must return bool of shape {(len(codes), len(gallery))} by "
-                f"broadcasting, got {found.dtype} of shape {found.shape}"
-            )
-            raise ValueError(msg)
-        result = np.zeros((len(codes), len(labels)), np.bool_)
-        result[:, gallery] = found
-        return result
+    def _tables(self, codes: Ints) -> tuple[Bools, Floats | None]:
+        """Return the relevance and the gains of all labels to query labels, each (Q, U + 1)."""
+        (gallery,) = np.nonzero(self._counts[:, 1])
+        relevant, gains = self._compare(codes, gallery)
+        shape = len(codes), len(self.labels) + 1
+        tables = np.zeros(shape, np.bool_), None if gains is None else np.zeros(shape)
+        for table, found in zip(tables, (relevant, gains), strict=True):
+            if table is not None:
+                table[:, gallery] = found
+        return tables
+
+    def _compare(self, codes: Ints, gallery: Ints) -> tuple[Bools, Floats | None]:
+        """Return the relevance and the gains of gallery labels to query labels, each (Q, G)."""
+        shape = len(codes), len(gallery)
+        pair = self.labels[codes][:, None], self.labels[gallery][None, :]
+        gains = None if self._gain is None else _as_gains(np.asarray(self._gain(*pair)), shape)
+        if self._relevant is not None:
+            return _as_relevant(np.asarray(self._relevant(*pair)), shape), gains
+        assert gains is not None  # or equal labels are relevant
+        return gains > 0, gains
+
+
+def any_shared(query_labels: npt.NDArray[Any], gallery_labels: npt.NDArray[Any]) -> Bools:
+    """Return whether any label is shared: `relevant` for sets of labels.
+
+    Args:
+        query_labels: shape (Q, 1, C): not 0 in the columns of a row's labels (multi-hot).
+        gallery_labels: shape (1, G, C).
+
+    Example:
+        >>> cat, dog, both = [1, 0, 0], [0, 1, 0], [1, 1, 0]
+        >>> any_shared(np.array([[cat]]), np.array([[cat, dog, both]]))
+        array([[ True, False,  True]])
+    """
+    if query_labels.ndim != 3:
+        msg = (
+            "`relevant=any_shared` needs rows of labels, one column a label, got labels of shape "
+            f"{('N', *query_labels.shape[2:])}"
+        )
+        raise ValueError(msg)
+    query, gallery = ((x != 0).astype(np.float32) for x in (query_labels[:, 0], gallery_labels[0]))
+    return np.asarray(query @ gallery.T > 0)
+
+
+def _as_relevant(found: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
+    if found.dtype != np.bool_ or found.shape != shape:
+        msg = (
+            f"`relevant` must return bool of shape {shape} by broadcasting, "
+            f"got {found.dtype} of shape {found.shape}"
+        )
+        raise ValueError(msg)
+    return found
+
+
+def _as_gains(found: npt.NDArray[Any], shape: tuple[int, int]) -> Floats:
+    if found.dtype.kind not in "biuf" or found.shape != shape:
+        msg = (
+            f"`gain` must return numbers of shape {shape} by broadcasting, "
+            f"got {found.dtype} of shape {found.shape}"
+        )
+        raise ValueError(msg)
+    bad = ~((found >= 0) & (found < np.inf))
+    if bad.any():
+        msg = f"`gain` must return finite numbers of at least 0, got {found[bad][0]}"
+        raise ValueError(msg)
+    return found.astype(np.float64)

@@ -1,20 +1,31 @@
 """Retrieval: how well the neighbours of a query in embedding space are of its kind."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple, final
+from functools import partial
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
-from milepost.inferencers._evidence import Over, weighted_class_means
+from milepost.inferencers._evidence import Floats, Over
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
+from milepost.inferencers._kept_neighbors import rescored
 from milepost.inferencers._label_table import LabelTable
+from milepost.inferencers._levels import batch_labels, levels_of
 from milepost.inferencers._pair_rows import PairRows
 from milepost.inferencers._query_passes import GalleryPart, QueryPasses, SearchOptions
-from milepost.inferencers._ranking_metrics import Floats, ranking_metrics
-from milepost.inferencers._relevance import Ints, Relevance, RelevantLabels
+from milepost.inferencers._query_values import QueryValues
+from milepost.inferencers._ranking_metrics import ranking_metrics
+from milepost.inferencers._relevance import Gain, RelevantLabels
+from milepost.inferencers._retrieval_tables import (
+    class_table,
+    neighbor_table,
+    query_table,
+    resampled_class_means,
+)
+from milepost.inferencers._run_totals import RunTotals
+from milepost.inferencers._votes import Vote, check_vote, winner
 from milepost.neighbors import Distance, check_distance
 
-_HALF = 2.0**26  # values are summed as two whole numbers of 26 bits: the same in any order
 _CODE = "label_code"
 
 
@@ -33,9 +44,10 @@ class Retrieval(PairInferencer):
     - `map@k`: sum over i <= k of rel_i x precision@i, over R; `map_min@k`: over min(k, R);
     - `map@r`: the same with k = R (Musgrave et al., ECCV 2020); `r_precision`: precision@R;
     - `mrr`: 1 / rank of the first relevant item, however far it is;
-    - `ndcg@k`: sum over i <= k of rel_i / log2(i + 1), over that of min(k, R) items in front;
-    - `knn_accuracy@k`: 1 if the label that most of the k nearest bear is relevant to the query; of
-      labels with equally many, the one whose member is nearest.
+    - `ndcg@k`: sum over i <= k of g_i / log2(i + 1), over the same sum of the best ranking of the
+      gallery; g_i is rel_i or what `gain` says;
+    - `knn_accuracy@k`: 1 if the label for which the k nearest vote is relevant to the query; of
+      labels with equally many votes, the one whose member is nearest.
 
     In a gallery of fewer than k items the ranks beyond it count as not relevant. The values agree
     with those of TREC and, at unlimited depth, of pytorch-metric-learning.
@@ -50,21 +62,33 @@ class Retrieval(PairInferencer):
     Args:
         embeddings: the output that holds embeddings, shape (N, d), computed with in float32.
         labels: the field that holds labels: integers, booleans, floats or strings, shape (N,), or
-            rows of them, shape (N, C).
+            rows of them, shape (N, C); or several fields of shape (N,). Labels of several columns
+            are equal if all columns are.
         k: depths, at least 1.
         metrics: names as above, without `@k` for each of `k`, or with a number such as `"map@100"`;
             None: all of them.
         distance: `"cosine"`, `"dot"` or `"l2"`.
         relevant: called with query labels (Q, 1) and gallery labels (1, G), or (Q, 1, C) and
-            (1, G, C); gives bool (Q, G). It is called with different labels, not with all rows.
-            None: equal labels are relevant.
+            (1, G, C), or structured arrays with the names of several fields; gives bool (Q, G). It
+            is called with different labels, not with all rows. None: equal labels are relevant or,
+            with `gain`, those that gain anything. `any_shared` is for sets of labels.
+        gain: called in the same way; gives numbers of at least 0, the graded relevance of `ndcg@k`.
+            None: 1 for relevant items.
+        levels: whether each column of the labels is a level with results of its own, named
+            `species/hit_rate@1` by the field or `level0/hit_rate@1` by the column; `relevant` and
+            `gain` are then called with one column. One search serves all levels.
         average: `"sample"`: means over queries; `"class"`: means over the queries of each label,
             then over labels.
+        per_class: whether the means of each label are evidence; with `average="class"` they are.
+        vote: how the k nearest vote: `"majority"`, one vote each; `"softmax"` or
+            `SoftmaxVote(temperature)`, exp(score / temperature); `"distance"`, 1 / distance, and
+            only those at distance 0 if there are any.
+        neighbors: how many of a query's neighbours are evidence.
         name: prefixes the metrics where two inferencers would log the same name.
 
     Raises:
-        ValueError: `k` or `average` is none of these.
-        UnknownNameError: a metric or the distance does not exist.
+        ValueError: an argument is none of these.
+        UnknownNameError: a metric, the distance or the vote does not exist.
 
     Example:
         >>> retrieval = Retrieval(k=(1,), metrics=["hit_rate", "mrr"], distance="l2")
@@ -91,13 +115,18 @@ class Retrieval(PairInferencer):
     def __init__(
         self,
         embeddings: str = "output",
-        labels: str = "label",
+        labels: str | Sequence[str] = "label",
         *,
         k: int | Sequence[int] = (1, 5, 10),
         metrics: str | Sequence[str] | None = None,
         distance: Distance = "cosine",
         relevant: RelevantLabels | None = None,
+        gain: Gain | None = None,
+        levels: bool = False,
         average: Literal["sample", "class"] = "sample",
+        per_class: bool = False,
+        vote: Vote = "majority",
+        neighbors: int = 5,
         name: str = "retrieval",
     ) -> None:
         depths = [k] if isinstance(k, int) else list(k)
@@ -107,36 +136,43 @@ class Retrieval(PairInferencer):
         if average not in ("sample", "class"):
             msg = f"`average` must be 'sample' or 'class', got {average!r}"
             raise ValueError(msg)
+        if type(neighbors) is not int or neighbors < 0:
+            msg = f"`neighbors` must be a whole number of at least 0, got {neighbors!r}"
+            raise ValueError(msg)
         check_distance(distance)
+        check_vote(vote, distance)
         self.name = name
-        self.fetches = (embeddings, labels)
+        self._labels = _as_fields(labels)
+        self.fetches = (embeddings, *self._labels)
         self._metrics = ranking_metrics(metrics, depths)
-        self._distance, self._relevant, self._average = distance, relevant, average
+        self._distance, self._relevant, self._gain = distance, relevant, gain
+        self._split, self._average, self._per_class = levels, average, per_class
+        self._vote, self._neighbors = vote, neighbors
         self.reset()
 
     def reset(self) -> None:
-        self._collected = PairRows(*self.fetches)
+        self._collected = PairRows(self.fetches[0], ", ".join(self._labels))
         self._others: list[LabelTable] = []  # those of other workers
         self._passes: QueryPasses | None = None
-        self._totals: _Totals | None = None  # of the round
-        self._kept: list[_Totals] = []  # of the rounds before
+        self._totals: RunTotals | None = None  # when rounds have begun
 
     def update(self, rows: Rows) -> None:
-        self._collected.add(rows, self.max_memory_bytes)
+        labels = batch_labels(rows, self._labels, split=self._split)
+        self._collected.add({**rows, ", ".join(self._labels): labels}, self.max_memory_bytes)
         self._passes = None
 
     def state(self) -> State:
         if self._totals is None:
             table = LabelTable.sum([self._collected.table(), *self._others])
             return {"labels": table.labels, "counts": table.counts}
-        return self._totals._asdict()
+        return self._totals.state()
 
     def merge(self, states: Sequence[State]) -> None:
         if self._totals is None:
             self._others += [LabelTable(**state) for state in states]
             self._passes = None
         else:
-            self._totals = _add([self._totals, *(_Totals(**state) for state in states)])
+            self._totals.merge(states)
 
     @property
     def rounds(self) -> int:
@@ -155,11 +191,10 @@ class Retrieval(PairInferencer):
 
     def start_round(self, round: int) -> None:
         self._prepared().start(round)
-        if self._totals is not None:
-            self._kept.append(self._totals)
-        classes = len(self._table.labels) if self._average == "class" else 1
-        shapes = (classes, len(self._metrics), 2), (classes, 2)
-        self._totals = _Totals(*(np.zeros(shape, np.int64) for shape in shapes))
+        if self._totals is None:
+            sizes = self._levels, self._codes, len(self._metrics)
+            self._totals = RunTotals(*sizes, by_class=self._by_class)
+        self._totals.start_round()
 
     def scan(self, part: Rows, round: int) -> None:
         rows = GalleryPart(part["id"], part[self.fetches[0]], part[_CODE])
@@ -168,42 +203,54 @@ class Retrieval(PairInferencer):
     def end_round(self, round: int) -> None:
         passes = self._prepared()
         assert self._totals is not None
-        found = passes.end(round)
-        codes = self._codes if self._average == "class" else np.zeros_like(self._codes)
-        np.add.at(self._totals.sums, codes[found.queries], _halves(found.values))
-        has_relevant = passes.has_relevant[found.judged].astype(np.int64)
-        np.add.at(self._totals.queries, (codes[found.judged], has_relevant), 1)
+        self._totals.add(passes.levels, passes.end(round))
 
     def compute(self) -> Mapping[str, float]:
         if self._totals is None:
             return {}
-        sums, queries = _add([*self._kept, self._totals])
-        counted = queries[:, 1] > 0
-        means = np.full(len(self._metrics), np.nan)
-        if counted.any():
-            totals = (sums[counted] / (_HALF, _HALF * _HALF)).sum(axis=-1)
-            means = (totals / queries[counted, 1:]).mean(axis=0)
-        names = (metric.name for metric in self._metrics)
-        return {
-            **dict(zip(names, means.tolist(), strict=True)),
-            "queries_without_relevant": int(queries[:, 0].sum()),
-        }
+        metrics: dict[str, float] = {}
+        for level, totals in zip(self._levels, self._totals.of_levels(), strict=True):
+            means = (totals if self._average == "class" else totals.together()).mean()
+            names = [f"{level.prefix}{metric.name}" for metric in self._metrics]
+            metrics |= zip(names, means.tolist(), strict=True)
+            metrics[f"{level.prefix}queries_without_relevant"] = int(totals.queries[:, 0].sum())
+        return metrics
 
     def evidence(self) -> Mapping[str, Table]:
-        """Return `"queries"`: each metric's value for this worker's queries, NaN where R = 0."""
-        if self._passes is None:
+        """Return tables; those of queries hold this worker's, `"classes"` those of all.
+
+        - `"queries"`: id, label, and each metric's value, NaN where R = 0;
+        - `"neighbors"`: id, rank from 1, and the neighbour's id (`neighbor`), label, score (minus
+          the squared distance for l2) and relevance, for queries with R > 0;
+        - `"classes"`: label, number of queries with and without relevant items, and means; a row
+          for each label of each level.
+        """
+        if self._passes is None or self._totals is None:
             return {}
-        queries = self._collected.of("query")
-        columns = zip(self._metrics, self._passes.values.T, strict=True)
-        values = {metric.name: column for metric, column in columns}
-        return {"queries": {"id": queries.ids, "label": queries.labels, **values}}
+        rows, levels = self._collected.of("query"), self._levels
+        names = [metric.name for metric in self._metrics]
+        tables = {"queries": query_table(rows, levels, self._passes.levels, names)}
+        if self._kept:
+            near = self._passes.kept.sorted()
+            if not self._is_scored:
+                near = rescored(near, rows, self._collected.of(self._gallery), self._distance)
+            labels = self._table.labels
+            tables["neighbors"] = neighbor_table(rows, self._codes, labels, levels, near)
+        if self._by_class:
+            tables["classes"] = class_table(levels, self._totals.of_levels(), names)
+        return tables
 
     def resampled(
         self, tables: Mapping[str, Table], weights: Floats, over: Over
     ) -> Mapping[str, Floats]:
-        if self._average == "class":
-            return weighted_class_means(tables["queries"], weights, over)
-        return super().resampled(tables, weights, over)
+        if self._average == "sample":
+            return super().resampled(tables, weights, over)
+        names = [metric.name for metric in self._metrics]
+        return resampled_class_means(tables["queries"], self._levels, names, weights, over)
+
+    @property
+    def _by_class(self) -> bool:
+        return self._per_class or self._average == "class"
 
     def _prepared(self) -> QueryPasses:
         """Return the passes of this worker's queries, planned when totals are merged."""
@@ -214,36 +261,33 @@ class Retrieval(PairInferencer):
                 table = LabelTable(table.labels, table.counts[:, [0, 0]])
             queries = self._collected.of("query")
             self._table, self._codes = table, table.codes(queries.labels)
-            copies = self.shared_ids or self._gallery == "query"
-            self._passes = QueryPasses(
-                queries,
-                self._codes,
-                Relevance(table, self._relevant),
-                int(table.counts[:, 1].sum()),
-                self._metrics,
-                SearchOptions(self._distance, copies, self.max_memory_bytes),
-            )
+            self._levels = levels_of(table, self._relevant, self._gain, split=self._split)
+            vote = partial(winner, self._vote, self._distance)
+            values = [
+                QueryValues(self._codes, level.relevance, self._metrics, vote)
+                for level in self._levels
+            ]
+            size = int(table.counts[:, 1].sum())
+            self._passes = QueryPasses(queries, self._codes, values, size, self._options(size))
         return self._passes
 
-
-class _Totals(NamedTuple):
-    """Sums over queries; C is the number of labels for means over classes, else 1.
-
-    Attributes:
-        sums: int64 (C, M, 2), of the metrics, in units of 2^-26 and, for the rest, of 2^-52.
-        queries: int64 (C, 2), how many have no relevant item, and how many have.
-    """
-
-    sums: Ints
-    queries: Ints
-
-
-def _halves(values: Floats) -> Ints:
-    """Return values of 0 ... 1 in units of 2^-26 and, for the rest, of 2^-52."""
-    scaled = values * _HALF
-    upper = np.floor(scaled)
-    return np.stack([upper, np.rint((scaled - upper) * _HALF)], axis=-1).astype(np.int64)
+    def _options(self, gallery_size: int) -> SearchOptions:
+        """Return how to search: neighbours that lie here are scored once they are evidence."""
+        self._kept = self._neighbors if self.keep_evidence else 0
+        has_all = len(self._collected.of(self._gallery).ids) == gallery_size
+        self._is_scored = self._vote != "majority" or (self._kept > 0 and not has_all)
+        return SearchOptions(
+            self._distance,
+            self.shared_ids or self._gallery == "query",
+            self.max_memory_bytes,
+            scored=self._is_scored,
+            kept=self._kept,
+        )
 
 
-def _add(totals: Sequence[_Totals]) -> _Totals:
-    return _Totals(*(np.sum(parts, axis=0) for parts in zip(*totals, strict=True)))
+def _as_fields(labels: str | Sequence[str]) -> tuple[str, ...]:
+    fields = (labels,) if isinstance(labels, str) else tuple(labels)
+    if not fields or len(set(fields)) < len(fields):
+        msg = f"`labels` must be a field or several different ones, got {labels!r}"
+        raise ValueError(msg)
+    return fields

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from milepost.inferencers import PairInferencer as PairInferencer
     from milepost.inferencers import Retrieval as Retrieval
     from milepost.inferencers import ScalarStats as ScalarStats
+    from milepost.inferencers import SoftmaxVote as SoftmaxVote
+    from milepost.inferencers import any_shared as any_shared
     from milepost.neighbors import CosineSimilarity as CosineSimilarity
     from milepost.neighbors import DiskIndexer as DiskIndexer
     from milepost.neighbors import DotProductSimilarity as DotProductSimilarity
@@ -67,6 +69,7 @@ _NAMES = {
         *("Inferencer", "PairInferencer", "Retrieval", "MatchRate"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),
+        *("any_shared", "SoftmaxVote"),
     ),
     "milepost.neighbors": (
         *("MatchFinder", "CosineSimilarity", "DotProductSimilarity", "LpDistance", "SNRDistance"),

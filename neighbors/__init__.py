@@ -17,6 +17,7 @@ from milepost.neighbors._search import pair_scores as pair_scores
 from milepost.neighbors._rank_keys import Neighbors as Neighbors
 from milepost.neighbors._search import search as search
 from milepost.neighbors._search import count_before as count_before
+from milepost.neighbors._listed import listed_scores as listed_scores
 from milepost.neighbors._listed import nearest_listed as nearest_listed
 from milepost.neighbors._ranking import hit_rate as hit_rate
 from milepost.neighbors._ranking import recall as recall
@@ -27,6 +28,7 @@ from milepost.neighbors._ranking import average_precision_at_r as average_precis
 from milepost.neighbors._ranking import r_precision as r_precision
 from milepost.neighbors._ranking import reciprocal_rank as reciprocal_rank
 from milepost.neighbors._ranking import ndcg as ndcg
+from milepost.neighbors._ranking import graded_ndcg as graded_ndcg
 from milepost.neighbors._ranking import majority as majority
 from milepost.neighbors._cells import Cells as Cells
 from milepost.neighbors._cells import cells_of as cells_of

@@ -8,7 +8,7 @@ results are float64 (Q,). A query with R = 0 has the value 0 and is better left 
 The definitions are those of TREC (precision, recall, average precision, reciprocal rank, R
 precision: Manning, Raghavan and Schuetze, Introduction to Information Retrieval, 2008, ch. 8), of
 "A Metric Learning Reality Check" (MAP@R: Musgrave et al., ECCV 2020) and, for ndcg, of Jarvelin
-and Kekalainen (TOIS 2002) with gains 0 and 1 and the discount log2(rank + 1). NumPy arrays and
+and Kekalainen (TOIS 2002) with linear gains and the discount log2(rank + 1). NumPy arrays and
 torch tensors give the same bits. Memory: a few float64 arrays of the size of `relevance`.
 """
 
@@ -78,7 +78,26 @@ def reciprocal_rank(relevance: Array, relevant: Array) -> Array:
     return _ratio(relevance.any(axis=1), ranks)
 
 
-def majority(labels: Array, k: int) -> Array:
+def graded_ndcg(gains: Array, best: Array) -> Array:
+    """Return the discounted gain of lists of k over that of the best lists there could be.
+
+    Linear gains, discount log2(rank + 1). At most 1; 0 where the best gain nothing.
+
+    Args:
+        gains: float64 (Q, K), those of the neighbours.
+        best: float64 (Q, K), the largest of the gallery in descending order.
+
+    Example:
+        >>> graded_ndcg(np.array([[0.0, 3.0]]), np.array([[3.0, 0.0]]))
+        array([0.63092975])
+    """
+    backend = backend_of(gains)
+    discounts = backend.array(1.0 / np.log2(np.arange(2, gains.shape[1] + 2)), like=gains)[None, :]
+    whole = _sum(best * discounts)
+    return _sum(gains * discounts) / (whole + 1.0 * (whole == 0))
+
+
+def majority(labels: Array, k: int, weights: Array | None = None, slack: int = 0) -> Array:
     """Return the label that most of the k nearest bear, int64 (Q,).
 
     Of labels with equally many, it is the one whose nearest member is nearer.
@@ -86,10 +105,15 @@ def majority(labels: Array, k: int) -> Array:
     Args:
         labels: int (Q, K), the neighbours' labels as codes from 0; -1 where there is no neighbour.
         k: voters, at least 1.
+        weights: int64 (Q, at least k or K), the votes of each neighbour, whose sum is below 2^63;
+            None: one each.
+        slack: labels whose votes are fewer by no more than this have equally many.
 
     Example:
         >>> majority(np.array([[2, 1, 1, 2]]), 4)
         array([2])
+        >>> majority(np.array([[2, 1, 1, 2]]), 4, np.array([[3, 2, 2, 0]]))
+        array([1])
     """
     backend = backend_of(labels)
     voters = backend.int64(labels[:, :k])
@@ -99,9 +123,16 @@ def majority(labels: Array, k: int) -> Array:
     label, rank = by_label // count, by_label % count
     changes = ranks[:, 1:] * (label[:, 1:] != label[:, :-1])
     starts = backend.running_max(backend.concat([0 * label[:, :1], changes], axis=1))
-    votes = ranks - starts + 1  # of a label so far: all of them at its nearest member
-    merit = (votes * count - rank) * (label >= 0)
     rows = backend.array(np.arange(len(label)), like=label)
+    if weights is None:
+        votes = ranks - starts + 1  # of a label so far: all of them at its nearest member
+        merit = (votes * count - rank) * (label >= 0)
+        return label[rows, merit.argmax(axis=1)]
+    own = weights[rows[:, None], rank] * (label >= 0)
+    sums = own.cumsum(axis=1)
+    votes = sums - (sums - own)[rows[:, None], starts]
+    best = backend.last_axis_max(votes)[:, None]
+    merit = (votes >= best - slack) * (count - rank) * (label >= 0)
     return label[rows, merit.argmax(axis=1)]
 
 

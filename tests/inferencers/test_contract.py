@@ -72,6 +72,15 @@ def embeddings(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]
     }
 
 
+def named(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    columns = embeddings(rng, size)
+    return {**columns, "name": np.array(["even", "odd"])[columns["label"] % 2]}
+
+
+def tagged(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    return {**embeddings(rng, size), "label": rng.random((size, 3)) < 0.4}
+
+
 def with_gallery(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
     in_gallery = np.arange(size) % 3 > 0
     ids = np.where(in_gallery, np.cumsum(in_gallery), np.cumsum(~in_gallery))
@@ -109,6 +118,22 @@ CASES = {
     "Retrieval of near labels": Case(
         lambda: inferencers.Retrieval(relevant=lambda q, g: abs(q - g) <= 1, distance="dot"),
         embeddings,
+    ),
+    "Retrieval at levels of labels": Case(
+        lambda: inferencers.Retrieval(
+            labels=("label", "name"), levels=True, average="class", vote="softmax"
+        ),
+        named,
+    ),
+    "Retrieval of sets of labels": Case(
+        lambda: inferencers.Retrieval(
+            relevant=inferencers.any_shared, distance="l2", vote="distance", per_class=True
+        ),
+        tagged,
+    ),
+    "Retrieval of graded labels": Case(
+        lambda: inferencers.Retrieval(gain=lambda q, g: np.maximum(0, 2 - abs(q - g))),
+        with_gallery,
     ),
     "Retrieval of nothing": Case(inferencers.Retrieval, lone_labels),
     "MatchRate": Case(lambda: inferencers.MatchRate(thresholds=(0.5,)), embeddings),

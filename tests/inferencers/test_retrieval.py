@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from milepost.errors import NonFiniteError, UnknownNameError
 from milepost.inferencers import Retrieval
+from tests.inferencers.ranking_oracle import oracle
 from tests.inferencers.rounds import Array, assert_same, evaluate, run, split, table, take
 from tests.kinds import CONVERTERS
 
@@ -19,67 +20,6 @@ def tied_rows(seed: int, count: int, classes: int = 4, role: str = "query") -> A
     return table(
         role, embeddings, rng.integers(0, classes, count), rng.permutation(count * 3)[:count]
     )
-
-
-def scores_of(query: Array, gallery: Array, distance: str) -> Array:
-    query, gallery = query.astype(np.float64), gallery.astype(np.float64)
-    if distance == "l2":
-        return np.asarray(-((query - gallery) ** 2).sum(axis=1))
-    products: Array = gallery @ query
-    if distance == "dot":
-        return products
-    norms = np.linalg.norm(gallery, axis=1) * np.linalg.norm(query)
-    cosines: Array = np.divide(products, norms, out=np.zeros(len(norms)), where=norms > 0)
-    return np.round(cosines, 9)
-
-
-def plain(labels: Array) -> list[Any]:
-    return [tuple(label) if isinstance(label, list) else label for label in labels.tolist()]
-
-
-def oracle(
-    queries: Any, gallery: Any, k: tuple[int, ...], distance: str, own: bool, relevant: Any = None
-) -> dict[str, dict[Any, float]]:
-    """Rank by (- score, id) and follow the definitions, query by query."""
-    relevant = relevant or (lambda query, label: query == label)
-    values: dict[str, dict[Any, float]] = {}
-    kinds = plain(gallery["label"])
-    columns = (queries["id"], queries["output"], plain(queries["label"]))
-    for own_id, query, label in zip(*columns, strict=True):
-        scores = scores_of(query, gallery["output"], distance)
-        order = sorted(range(len(scores)), key=lambda i: (-scores[i], gallery["id"][i]))
-        order = [i for i in order if not (own and gallery["id"][i] == own_id)]
-        labels = [kinds[i] for i in order]
-        hits = np.array([bool(relevant(label, other)) for other in labels], dtype=float)
-        r = int(hits.sum())
-        for name, value in ranks(hits, labels, r, k, label, relevant).items() if r else ():
-            values.setdefault(name, {})[own_id] = value
-    return values
-
-
-def ranks(
-    hits: Array, labels: list[Any], r: int, k: tuple[int, ...], label: Any, relevant: Any
-) -> dict[str, float]:
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    discount = 1 / np.log2(np.arange(2, len(hits) + 2))
-    found = {
-        "map@r": (hits * precision)[:r].sum() / r,
-        "r_precision": hits[:r].sum() / r,
-        "mrr": 1 / (1 + np.argmax(hits)),
-    }
-    for depth in k:
-        near = labels[:depth]
-        winner = max(dict.fromkeys(near), key=near.count)  # of equals the first
-        found |= {
-            f"hit_rate@{depth}": float(hits[:depth].any()),
-            f"recall@{depth}": hits[:depth].sum() / r,
-            f"precision@{depth}": hits[:depth].sum() / depth,
-            f"map@{depth}": (hits * precision)[:depth].sum() / r,
-            f"map_min@{depth}": (hits * precision)[:depth].sum() / min(depth, r),
-            f"ndcg@{depth}": (hits * discount)[:depth].sum() / discount[: min(depth, r)].sum(),
-            f"knn_accuracy@{depth}": float(bool(relevant(label, winner))),
-        }
-    return found
 
 
 def assert_oracle(metrics: Any, expected: dict[str, dict[Any, float]], queries: Any) -> None:

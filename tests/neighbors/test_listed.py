@@ -3,7 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from milepost.neighbors import Distance, nearest_listed, search
+from milepost.neighbors import Distance, listed_scores, nearest_listed, pair_scores, search
 from tests.kinds import CONVERTERS
 
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
@@ -23,6 +23,19 @@ def test_the_nearest_of_listed_rows_is_that_of_a_search_among_them(distance: Dis
         )
         np.testing.assert_array_equal(found.indices, expected.indices)
         np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_the_scores_of_listed_pairs_are_those_of_all_pairs(distance: Distance) -> None:
+    rng = np.random.default_rng(1)
+    queries, gallery = (rng.standard_normal((n, 7)).astype(np.float32) for n in (20, 30))
+    rows, positions = rng.integers(0, 20, 99), rng.integers(0, 30, 99)
+    expected = pair_scores(queries, gallery, distance=distance)[rows, positions]
+    for convert in CONVERTERS:
+        found = listed_scores(
+            convert(queries), convert(gallery), rows, positions, distance=distance
+        )
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_no_listed_rows_are_no_neighbours() -> None:

@@ -1,7 +1,5 @@
-import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ from milepost import neighbors
 from tests.kinds import CONVERTERS
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
-CASES = json.loads((Path(__file__).parents[1] / "cases" / "metric_cases.json").read_text())
 
 # One query; relevant items at ranks 2, 3 and 6 of 6, one more is not in the list.
 RELEVANCE = np.array([[False, True, True, False, False, True]])
@@ -85,27 +82,6 @@ def test_a_metric_agrees_with_its_formula(
         np.testing.assert_array_equal(np.asarray(again), values)
 
 
-@pytest.mark.parametrize("case", CASES["knn_label_cases"], ids=lambda case: case["id"])
-def test_neighbour_labels_give_the_values_of_the_case(case: dict[str, Any]) -> None:
-    labels = np.array(case["query_labels"])
-    relevance = np.array(case["knn_labels"]) == labels[:, None]
-    counts = np.array([case["reference_label_counts"][str(label)] for label in labels])
-    relevant = counts - case["ref_includes_query"]
-    values = {
-        "precision_at_1": neighbors.precision(relevance, relevant, 1),
-        "r_precision": neighbors.r_precision(relevance, relevant),
-        "mean_average_precision_at_r": neighbors.average_precision_at_r(relevance, relevant),
-        "mean_average_precision": neighbors.average_precision(relevance, relevant, 4),
-        "mean_reciprocal_rank": neighbors.reciprocal_rank(relevance, relevant),
-    }
-    for name, value in values.items():
-        classes = [value[labels == each].mean() for each in case["classes"]]
-        expected = case["expected"]
-        np.testing.assert_allclose(value.mean(), expected["micro"][name], atol=2e-6, rtol=0)
-        np.testing.assert_allclose(np.mean(classes), expected["macro"][name], atol=2e-6, rtol=0)
-        np.testing.assert_allclose(classes, expected["per_class"][name], atol=2e-6, rtol=0)
-
-
 def test_the_majority_label_is_that_of_most_then_of_the_nearest() -> None:
     labels = np.array([[5, 2, 2], [2, 5, 7], [7, -1, -1], [-1, -1, -1], [0, 0, 5]])
     for convert in CONVERTERS:
@@ -123,6 +99,35 @@ def test_the_majority_is_that_of_a_count() -> None:
             expected.append(max(dict.fromkeys(voters), key=voters.count))  # of equals the first
         for convert in CONVERTERS:
             assert neighbors.majority(convert(labels), k).tolist() == expected
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 9])
+@pytest.mark.parametrize("slack", [0, 2])
+def test_weighted_votes_are_those_of_a_sum(k: int, slack: int) -> None:
+    rng = np.random.default_rng(2)
+    labels, weights = rng.integers(-1, 5, (300, 9)), rng.integers(0, 5, (300, 9))
+    expected = []
+    for row, own in zip(labels[:, :k].tolist(), weights.tolist(), strict=True):
+        votes: dict[int, int] = {}
+        for label, weight in zip(row, own, strict=False):
+            if label >= 0:
+                votes[label] = votes.get(label, 0) + weight
+        most = max(votes.values(), default=0)
+        expected.append(next((x for x in votes if votes[x] >= most - slack), -1))
+    for convert in CONVERTERS:
+        found = neighbors.majority(convert(labels), k, convert(weights), slack)
+        assert found.tolist() == expected
+
+
+def test_graded_ndcg_is_the_discounted_gain_over_the_best() -> None:
+    gains = np.array([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    best = np.array([[4.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    half, third = 1 / math.log2(3), 1 / 2
+    first = (2 * half + third) / (4 + 2 * half + third)
+    for convert in CONVERTERS:
+        values = neighbors.graded_ndcg(convert(gains), convert(best))
+        np.testing.assert_allclose(values, [first, 1.0, 0.0, 0.0], rtol=1e-15)
+        assert values[1] == 1.0
 
 
 def test_a_list_of_no_neighbours_has_the_value_0() -> None:

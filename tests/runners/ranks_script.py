@@ -50,10 +50,19 @@ def wrongs() -> list[Inferencer]:
     return [ClassificationError(wrong="output")]
 
 
+def near(query: Any, gallery: Any) -> Any:
+    return abs(query - gallery) <= 1
+
+
+def levels() -> list[Inferencer]:
+    return [Retrieval(k=(1, 3), levels=True, average="class", vote="distance", distance="l2")]
+
+
 def pairs() -> list[Inferencer]:
     return [
         Retrieval(k=(1, 3, 23), distance="l2"),
         Retrieval(average="class", name="by_class"),
+        Retrieval(gain=lambda q, g: 3 - abs(q - g), relevant=near, vote="softmax", name="graded"),
         MatchRate(thresholds=(0.5,), far=(1e-1,)),
     ]
 
@@ -97,6 +106,11 @@ CASES: dict[str, Callable[[], tuple[Any, list[Inferencer], dict[str, Any]]]] = {
         {"query": first(5), "gallery": EMBEDDED},
         pairs(),
         {"shared_ids": True, "prefetch": 0},
+    ),
+    "pairs: levels of labels": lambda: (
+        TensorDataset(embeddings, torch.stack([labels, labels // 2], dim=1)),
+        levels(),
+        {"batch_size": 4},
     ),
     "pairs: ids by name": lambda: (
         {"input": embeddings.numpy(), "label": labels.numpy(), "id": NAMES},

@@ -1,0 +1,81 @@
+"""The labels of some queries, compared with all labels of the gallery.
+
+Q is the number of queries, V that of their different labels, U that of all labels, K the length of
+lists of neighbours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Some queries' labels, compared with all labels.
+
+    Attributes:
+        queries: int64 (Q,), their label codes.
+        rows: int64 (Q,), where the tables have them; empty where equal labels are relevant.
+        relevant: bool (V, U + 1), the last column for no label; None: equal labels are relevant.
+        gains: float64 (V, U + 1); None: relevant labels gain 1.
+    """
+
+    queries: Ints
+    rows: Ints
+    relevant: Bools | None
+    gains: Floats | None
+
+    def relevance(self, neighbors: Ints) -> Bools:
+        """Return which neighbours (Q, K) are relevant; a neighbour -1 is not."""
+        if self.relevant is None:
+            return np.asarray(neighbors == self.queries[:, None])
+        return self.relevant[self.rows[:, None], neighbors]
+
+    def gain(self, neighbors: Ints) -> Floats:
+        """Return the gains of neighbours (Q, K); that of a neighbour -1 is 0."""
+        assert self.gains is not None
+        return self.gains[self.rows[:, None], neighbors]
+
+    def best_gains(self, own: Ints, counts: Ints, depth: int) -> Floats:
+        """Return the largest gains of each query's gallery, in descending order, (Q, depth).
+
+        Args:
+            own: int64 (Q,), the label of the gallery row that a query leaves out, or -1.
+            counts: int64 (U,), how many gallery rows bear each label.
+            depth: how many to return; 0 where there are fewer rows.
+        """
+        assert self.gains is not None
+        labels = len(counts)
+        pairs, inverse = np.unique(self.rows * (labels + 1) + own + 1, return_inverse=True)
+        rows, left_out = pairs // (labels + 1), pairs % (labels + 1) - 1
+        gains = self.gains[rows, :labels]
+        left = np.repeat(counts[None, :], len(rows), axis=0)
+        (some,) = np.nonzero(left_out >= 0)
+        left[some, left_out[some]] -= 1
+        gains[left == 0] = 0.0
+        if depth + 1 < labels:  # one of so many labels may have no row left
+            best = np.argpartition(-gains, depth, axis=1)[:, : depth + 1]
+            gains, left = _in_order(gains, left, best)
+        order = np.argsort(-gains, axis=1, kind="stable")
+        return _repeated(*_in_order(gains, left, order), depth)[inverse]
+
+
+def _in_order(gains: Floats, left: Ints, order: Ints) -> tuple[Floats, Ints]:
+    return np.take_along_axis(gains, order, axis=1), np.take_along_axis(left, order, axis=1)
+
+
+def _repeated(values: Floats, counts: Ints, depth: int) -> Floats:
+    """Return each value of a row as often as counted, up to a depth, (P, depth); then 0."""
+    ends = np.cumsum(counts, axis=1).clip(max=depth)
+    rows = np.arange(len(values))[:, None]
+    offsets = rows * (depth + 1)  # all rows are searched at once, each in numbers of its own
+    ranks = offsets + np.arange(depth)[None, :]
+    at = np.searchsorted((offsets + ends).ravel(), ranks.ravel(), side="right")
+    columns = at.reshape(ranks.shape) - rows * values.shape[1]
+    padded = np.append(values, np.zeros((len(values), 1)), axis=1)
+    return np.asarray(padded[rows, columns.clip(max=values.shape[1])])
