@@ -32,10 +32,14 @@ class TorchIdentity(Identity):
         self._module = module
         self._device = device
         self._parts = dict(_parts(module(), device))
+        self._state = digest_of(list(self._parts.items()), _add)
+        self._asked: dict[Any, bytes] = {}
 
     def key(self, predictor: Any, batch: Any) -> bytes:
-        how = [*vars(predictor.options).items(), *self._parts.items()]
-        return digest_of([how, predictor.taken(batch)], _add)
+        options = predictor.options
+        if options not in self._asked:
+            self._asked[options] = digest_of(vars(options), _add)
+        return digest_of([self._state, self._asked[options], predictor.taken(batch)], _add)
 
     def draws(self) -> object:
         backend = getattr(torch, self._device.type)
@@ -45,7 +49,9 @@ class TorchIdentity(Identity):
         return random.getstate(), numpy, taken
 
     def changes(self) -> list[str]:
-        return differing(self._parts, dict(_parts(self._module(), self._device)))
+        asked = (x for x, y in self._asked.items() if digest_of(vars(x), _add) != y)
+        functions = [f"`forward` {options.forward!r}" for options in asked]
+        return functions + differing(self._parts, dict(_parts(self._module(), self._device)))
 
     def pack(self, value: Any) -> Packed | None:
         if type(value) is not Tensor or not _is_plain(value):

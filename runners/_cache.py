@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
 
+from milepost.errors import unknown_name
 from milepost.predictors import Identity, Packed, Predictor, UnidentifiedError
 from milepost.runners._arguments import check_least, check_names
 from milepost.runners._batch import Batch
@@ -48,14 +49,17 @@ class Cache:
         check_names("roles", self.roles)
 
     @classmethod
-    def of(cls, given: Any) -> Self | None:
-        """Return the cache that a user's argument means."""
-        if given is None or isinstance(given, cls):
-            return given
+    def of(cls, given: Any, roles: Sequence[str]) -> Self | None:
+        """Return the cache that a user's argument means, for data of some roles."""
         if isinstance(given, str | os.PathLike):
             return cls(given)
-        msg = f"`cache` must be a folder or a Cache, got {given!r}"
-        raise TypeError(msg)
+        if given is not None and not isinstance(given, cls):
+            msg = f"`cache` must be a folder or a Cache, got {given!r}"
+            raise TypeError(msg)
+        for role in () if given is None else given.roles or ():
+            if role not in roles:
+                raise unknown_name("role of the data", role, roles)
+        return given
 
 
 @final
