@@ -4,6 +4,7 @@ import enum
 import functools
 import hashlib
 import logging
+import struct
 import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -11,13 +12,25 @@ from typing import Any, final
 
 import numpy as np
 
-from milepost.predictors._code_hash import add_class, add_function, add_module, add_native, is_pure
+from milepost.predictors._code_hash import add_class, add_function, add_module, add_native
+from milepost.predictors._code_origin import is_pure
 from milepost.predictors._identity import UnidentifiedError
 
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+_SCALARS = (str, bytes, int, float, complex)
 _PLAIN = (bool, complex, float, bytes, str, range, slice, type(None), type(...))
-_NATIVE = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
-_NATIVE += (types.MethodWrapperType, types.ClassMethodDescriptorType, types.GetSetDescriptorType)
-_NATIVE += (types.MemberDescriptorType, np.ufunc)
+_NATIVE = (
+    types.BuiltinFunctionType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.MethodWrapperType,
+    types.WrapperDescriptorType,
+    np.ufunc,
+)
+_POINTER_BYTES = struct.calcsize("P")
+
 
 
 @final
@@ -90,7 +103,8 @@ class StateHash:
             self.word("array", array.dtype.descr, array.shape, strides)
             self.memory(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
         else:
-            raise UnidentifiedError(f"it holds {_described(value)}")
+            msg = f"it holds an array of {type(value).__qualname__}"
+            raise UnidentifiedError(msg)
 
     def _add_object(self, value: Any) -> None:
         if isinstance(value, types.FunctionType):
@@ -133,19 +147,23 @@ class StateHash:
     def _add_instance(self, value: Any) -> None:
         kind = type(value)
         self.word("instance")
-        self.add(kind) if not kind.__module__ == "builtins" else self.word(kind.__name__)
+        self.add(kind) if kind.__module__ != "builtins" else self.word(kind.__name__)
         if isinstance(value, logging.Logger):
             return  # what it does with a message changes no output
         if isinstance(value, enum.Enum):
             self.word(value.name)
             return
-        is_container = isinstance(value, dict | list | tuple | set | frozenset)
-        if is_container:
+        if isinstance(value, _CONTAINERS + _SCALARS):
             self._add_items(value)
-        if not is_container or hasattr(value, "__dict__"):
+            if getattr(value, "__dict__", None):
+                self.add(vars(value))
+        else:
             self._add_state(value)
 
     def _add_items(self, value: Any) -> None:
+        if isinstance(value, _SCALARS):
+            self.word(next(kind for kind in _SCALARS if isinstance(value, kind)).__repr__(value))
+            return
         self.word(len(value))
         if isinstance(value, dict):
             for key, item in value.items():
@@ -166,24 +184,25 @@ class StateHash:
     def _add_state(self, value: Any) -> None:
         """Add the attributes of an instance, of a class that Python alone defines.
 
-        Python itself tells whether there is more to it than these.
+        The size of an instance tells whether there is more to it than these.
         """
         kind = type(value)
-        own_way = any(
-            getattr(kind, name, None) is not getattr(object, name, None)
-            for name in ("__reduce_ex__", "__reduce__", "__getstate__")
-        )
-        if isinstance(value, dict | list | tuple | set | frozenset):
-            self.add(vars(value))
-            return
-        if own_way or not is_pure(kind.__module__):
-            raise UnidentifiedError(f"it holds {_described(value)}")
-        try:
-            _, (_, *arguments), state, *_ = object.__reduce_ex__(value, 2)  # type: ignore[misc]
-        except TypeError as error:
-            raise UnidentifiedError(f"it holds {_described(value)}") from error
-        self.add(arguments)
-        self.add(state)
+        slots = [
+            (name, slot)
+            for base in kind.__mro__
+            for name, slot in sorted(vars(base).items())
+            if isinstance(slot, types.MemberDescriptorType)
+        ]
+        offsets = sum(offset != 0 for offset in (kind.__dictoffset__, kind.__weakrefoffset__))
+        known = object.__basicsize__ + _POINTER_BYTES * (len(slots) + offsets)
+        if kind.__basicsize__ > known or kind.__itemsize__ or not is_pure(kind.__module__):
+            msg = f"it holds a {kind.__module__}.{kind.__qualname__}, whose state cannot be seen"
+            raise UnidentifiedError(msg)
+        self.add(getattr(value, "__dict__", {}))
+        for name, slot in slots:
+            if hasattr(value, name):
+                self.word(name)
+                self.add(slot.__get__(value))
 
 
 def digest_of(value: Any, special: Callable[[StateHash, Any], bool]) -> bytes:
@@ -203,7 +222,3 @@ def _is_empty(cell: types.CellType) -> bool:
         return cell.cell_contents is cell
     except ValueError:
         return True
-
-
-def _described(value: Any) -> str:
-    return f"a {type(value).__module__}.{type(value).__qualname__}, which may do anything"

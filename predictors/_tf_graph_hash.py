@@ -10,12 +10,24 @@ from milepost.predictors._identity import UnidentifiedError
 from milepost.predictors._state_hash import digest_of
 
 _HARMLESS = frozenset(
-    "Assert Case If NoOp PartitionedCall Placeholder ReadVariableOp ResourceGather "
-    "ResourceGatherNd StatefulPartitionedCall VariableShape While".split()
+    [
+        "Assert",
+        "Case",
+        "If",
+        "NoOp",
+        "PartitionedCall",
+        "Placeholder",
+        "ReadVariableOp",
+        "ResourceGather",
+        "ResourceGatherNd",
+        "StatefulPartitionedCall",
+        "VariableShape",
+        "While",
+    ]
 )
 """Operations that TensorFlow calls stateful, and that do no more than read or run others."""
 
-_OUTSIDE = frozenset("MatchingFiles ReadFile".split())
+_OUTSIDE = frozenset(["MatchingFiles", "ReadFile"])
 """Operations that TensorFlow does not call stateful, and that read what is no input."""
 
 _OF_TRAINING = ("_gradient_op_type", "_backward_function_name", "_forward_function_name")

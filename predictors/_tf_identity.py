@@ -53,7 +53,7 @@ class TFIdentity(Identity):
         if not isinstance(value, tf.Tensor) or not _is_plain(value.dtype):
             return None
         array = np.ascontiguousarray(value.numpy())
-        memory = memoryview(array.reshape(-1).view(np.uint8))
+        memory = array.reshape(-1).view(np.uint8).data
         return Packed(value.dtype.name, tuple(value.shape), None, memory)
 
     def unpack(self, packed: Packed) -> Any:

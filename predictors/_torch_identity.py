@@ -3,18 +3,19 @@
 import pickle
 import random
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
-from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from milepost.predictors._frameworks import is_keras
 from milepost.predictors._identity import Identity, Packed, UnidentifiedError
 from milepost.predictors._state_hash import StateHash, differing, digest_of
+from milepost.predictors._tokenizer_hash import add_tokenizer
 
 _SETTINGS = (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format)
 
@@ -76,7 +77,7 @@ def _parts(module: nn.Module, device: torch.device) -> Iterator[tuple[str, bytes
     if is_keras(module) or isinstance(module, torch.jit.ScriptModule):
         msg = f"the code of a {type(module).__name__} cannot be seen"
         raise UnidentifiedError(msg)
-    if _get_current_function_mode_stack() or _get_current_dispatch_mode_stack():
+    if torch._C._len_torch_function_stack() or _get_current_dispatch_mode_stack():
         msg = "a mode of torch is on, which may change any operation"
         raise UnidentifiedError(msg)
     yield "torch", digest_of(_environment(device), _add)
@@ -95,13 +96,19 @@ def _parts(module: nn.Module, device: torch.device) -> Iterator[tuple[str, bytes
 
 def _environment(device: torch.device) -> list[Any]:
     """Return what decides, besides a module, what its operations give to the last bit."""
-    backends = torch.backends
-    given: list[Any] = [str(torch.__version__), device.type, torch.get_default_dtype(), torch.get_num_threads()]
+    backends: Any = torch.backends
+    given: list[Any] = [
+        str(torch.__version__),
+        device.type,
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+    ]
     given += [torch.are_deterministic_algorithms_enabled(), torch.is_inference_mode_enabled()]
     given += [backends.cpu.get_cpu_capability(), backends.mkldnn.enabled]
     given += [torch.get_float32_matmul_precision()]
     hooks = [x for x in sorted(vars(global_hooks)) if x.startswith("_global_forward")]
     given += [vars(global_hooks)[name] for name in hooks]
+    given += [_replaced(owner) for owner in (torch, torch.nn.functional, Tensor)]
     if device.type == "cuda":
         cuda, cudnn = backends.cuda, backends.cudnn
         given += [torch.version.cuda, torch.cuda.get_device_name(device), cudnn.version()]
@@ -112,6 +119,16 @@ def _environment(device: torch.device) -> list[Any]:
     return given
 
 
+def _replaced(owner: Any) -> list[Any]:
+    """Return the functions that stand in the place of torch's own."""
+    functions = ((x, y) for x, y in vars(owner).items() if isinstance(y, FunctionType))
+    return [
+        [name, function]
+        for name, function in sorted(functions)
+        if not str(function.__globals__.get("__name__")).startswith("torch.")
+    ]
+
+
 def _add(state: StateHash, value: Any) -> bool:
     """Add what is torch's own, and tell whether it is."""
     if isinstance(value, Tensor):
@@ -119,7 +136,7 @@ def _add(state: StateHash, value: Any) -> bool:
     elif isinstance(value, _SETTINGS):
         state.word(type(value).__name__, value)
     elif not isinstance(value, nn.Module):
-        return False
+        return add_tokenizer(state, value)
     elif not state.is_known(value):
         _add_module(state, value)
     return True
@@ -150,4 +167,4 @@ def _is_plain(tensor: Tensor) -> bool:
 
 def _memory(tensor: Tensor) -> memoryview:
     """Return the values of a contiguous tensor as they lie."""
-    return memoryview(tensor.reshape(-1).view(torch.uint8).cpu().numpy())
+    return tensor.reshape(-1).view(torch.uint8).cpu().numpy().data

@@ -123,7 +123,13 @@ class CacheRun:
             if self._room < 0 and not self._full:
                 self._full = True
                 _warn("it holds a part of the outputs: raise `max_bytes`")
-            return None if self._full else self._folder.write(key, entry)
+        if self._full:
+            return None
+        try:
+            return self._folder.write(key, entry)
+        except OSError as error:
+            self.refuse(str(error))
+            return None
 
     def refuse(self, reason: str) -> None:
         """Look up and keep nothing more in this run, and say why."""
