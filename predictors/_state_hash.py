@@ -4,6 +4,7 @@ import enum
 import functools
 import hashlib
 import logging
+import re
 import struct
 import types
 import weakref
@@ -29,8 +30,8 @@ _NATIVE = (
     types.WrapperDescriptorType,
     np.ufunc,
 )
+_HEAP_TYPE = 1 << 9  # a flag that Python gives to each class that is not built in
 _POINTER_BYTES = struct.calcsize("P")
-
 
 
 @final
@@ -153,12 +154,15 @@ class StateHash:
         if isinstance(value, enum.Enum):
             self.word(value.name)
             return
+        if isinstance(value, re.Pattern):
+            self.add([value.pattern, value.flags])
+            return
         if isinstance(value, _CONTAINERS + _SCALARS):
             self._add_items(value)
             if getattr(value, "__dict__", None):
                 self.add(vars(value))
         else:
-            self._add_state(value)
+            self.add_attributes(value)
 
     def _add_items(self, value: Any) -> None:
         if isinstance(value, _SCALARS):
@@ -181,7 +185,7 @@ class StateHash:
         for digest in sorted(digest_of(item, self._special) for item in items):
             self.memory(digest)
 
-    def _add_state(self, value: Any) -> None:
+    def add_attributes(self, value: Any) -> None:
         """Add the attributes of an instance, of a class that Python alone defines.
 
         The size of an instance tells whether there is more to it than these.
@@ -190,12 +194,14 @@ class StateHash:
         slots = [
             (name, slot)
             for base in kind.__mro__
+            if "__slots__" in vars(base)
             for name, slot in sorted(vars(base).items())
             if isinstance(slot, types.MemberDescriptorType)
         ]
         offsets = sum(offset != 0 for offset in (kind.__dictoffset__, kind.__weakrefoffset__))
         known = object.__basicsize__ + _POINTER_BYTES * (len(slots) + offsets)
-        if kind.__basicsize__ > known or kind.__itemsize__ or not is_pure(kind.__module__):
+        in_python = all(base.__flags__ & _HEAP_TYPE for base in kind.__mro__[:-1])
+        if not in_python or kind.__basicsize__ > known or not is_pure(kind.__module__):
             msg = f"it holds a {kind.__module__}.{kind.__qualname__}, whose state cannot be seen"
             raise UnidentifiedError(msg)
         self.add(getattr(value, "__dict__", {}))

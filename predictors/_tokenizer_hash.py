@@ -30,7 +30,7 @@ def add_tokenizer(out: Hash, value: Any) -> bool:
         out.word(type(value).__name__, _TOLD[type(value).__name__](value))
         return True
     inner = getattr(value, "__dict__", {}).get("_tokenizer") if package == "transformers" else None
-    if not hasattr(inner, "to_str"):
+    if inner is None or not hasattr(inner, "to_str"):
         return False
     if not out.is_known(value):
         rules = json.loads(inner.to_str())

@@ -145,7 +145,7 @@ def _add(state: StateHash, value: Any) -> bool:
 def _add_module(state: StateHash, module: nn.Module) -> None:
     state.word("module")
     state.add(type(module))
-    state.add(vars(module))
+    state.add_attributes(module)
 
 
 def _add_tensor(state: StateHash, tensor: Tensor) -> None:
