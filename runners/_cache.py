@@ -115,21 +115,23 @@ class CacheRun:
 
     def write(self, key: str, entry: Entry) -> Path | None:
         """Write an entry aside, and return where; None where there is no room."""
-        size = sum(packed.data.nbytes for packed in entry.arrays.values())
-        with self._lock:
-            if self._room is None:
-                self._room = self._folder.room(self._started)
-            self._room -= size
-            if self._room < 0 and not self._full:
-                self._full = True
-                _warn("it holds a part of the outputs: raise `max_bytes`")
         if self._full:
             return None
         try:
-            return self._folder.write(key, entry)
+            path = self._folder.write(key, entry)
+            with self._lock:
+                room = self._folder.room(self._started) if self._room is None else self._room
+                self._room = room - path.stat().st_size
         except OSError as error:
             self.refuse(str(error))
             return None
+        if self._room >= 0:
+            return path
+        self._folder.drop({key: path})
+        if not self._full:
+            self._full = True
+            _warn("it holds a part of the outputs; raise `max_bytes`")
+        return None
 
     def refuse(self, reason: str) -> None:
         """Look up and keep nothing more in this run, and say why."""
