@@ -179,7 +179,7 @@ def test_a_run_that_fails_keeps_what_it_had(tmp_path: Path) -> None:
             yield from list.__iter__(self)
             raise OSError
 
-    batches = [[x, y] for x, y in zip(IMAGES.split(8), LABELS.split(8), strict=True)]
+    batches = [[x, y] for x, y in zip(torch.split(IMAGES, 8), torch.split(LABELS, 8), strict=True)]
     with pytest.raises(OSError, match=r"^$"):
         examine(net(), Failing(batches[:3]), cache=tmp_path, batch_size=None)
     assert examine(net(), batches, cache=tmp_path, batch_size=None)[1] == (24, 26)
