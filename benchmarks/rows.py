@@ -121,11 +121,12 @@ def cache() -> Section:
         options = {"width": 512, "layers": layers}
         found, run, kept = (Side("cache", by, data, options) for by in CACHE_SIDES)
         title = f"20k, {layers} layers of 512"
-        rows.append(Row(title, found, run, "run", least=2.0 if layers == 8 else None))
-        rows.append(Row(title, kept, run, "run"))
+        least = 2.0 if layers == 8 else None
+        rows.append(Row(f"found: {title}", found, run, "run", least=least))
+        rows.append(Row(f"kept: {title}", kept, run, "run"))
     note = (
-        "One evaluation of a small encoder in batches of 64: found in a cache, or, in the second "
-        "row of each, run and kept; beside it the same without a cache."
+        "One evaluation of a small encoder in batches of 64: found in a cache, or run and kept in "
+        "one; beside it the same without."
     )
     headings = ("with a cache", "without", "which")
     return Section("A gallery that is not encoded again", note, rows, headings)

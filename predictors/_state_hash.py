@@ -132,6 +132,8 @@ class StateHash:
             parts = (value.__wrapped__,)
         elif isinstance(value, functools.cached_property):
             parts = (value.func,)
+        elif isinstance(value, types.GenericAlias | types.UnionType):
+            parts = (repr(value),)
         elif isinstance(value, weakref.ref):
             parts = (value(),)
         elif isinstance(value, types.CellType):

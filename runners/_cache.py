@@ -144,8 +144,8 @@ class CacheRun:
         """Keep what was written, if the model is still the same."""
         try:
             changes = user.changes()
-        except UnidentifiedError as error:
-            changes = [str(error)]
+        except (UnidentifiedError, RuntimeError) as error:  # of a device that failed, say
+            changes = [f"what could be told of the model ({error})"]
         if changes:
             self._folder.drop(user.written)
             _warn(f"it is not used: the evaluation changed {', '.join(changes[:_NAMED])}")
@@ -183,7 +183,7 @@ class CachedForward:
             if self._identity is None:
                 self._identity = self._predictor.identity()
             key = self._identity.key(predictor, batch.fields).hex()
-        except UnidentifiedError as error:
+        except (UnidentifiedError, RecursionError) as error:
             self._run.refuse(str(error))
             return run_model(predictor, batch)
         entry = self._run.find(key, len(batch))

@@ -94,7 +94,9 @@ def with_other_class(model: Net) -> None:
 CHANGES: dict[str, Callable[[Net], Any]] = {
     "one weight, by one unit in the last place": next_weight,
     "a zero that is negative": lambda x: x.cached[0].neg_(),
-    "statistics of batch normalisation": lambda x: vars(x.norm)["_buffers"]["running_var"].add_(1e-7),
+    "statistics of batch normalisation": lambda x: vars(x.norm)["_buffers"]["running_var"].add_(
+        1e-7
+    ),
     "a buffer that is not saved": lambda x: x.register_buffer("b", torch.ones(1), persistent=False),
     "an attribute": lambda x: setattr(x, "temperature", 0.1 + 1e-16),
     "the type of an attribute": lambda x: setattr(x, "temperature", np.float64(0.1)),
