@@ -8,7 +8,7 @@ import re
 import struct
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -121,31 +121,14 @@ class StateHash:
 
     def _add_wrapper(self, value: Any) -> bool:
         """Add what stands for something else, and tell whether it does."""
-        parts: tuple[Any, ...]
-        if isinstance(value, types.MethodType):
-            parts = value.__func__, value.__self__
-        elif isinstance(value, functools.partial):
-            parts = value.func, value.args, value.keywords
-        elif isinstance(value, property):
-            parts = value.fget, value.fset, value.fdel
-        elif isinstance(value, staticmethod | classmethod | functools._lru_cache_wrapper):
-            parts = (value.__wrapped__,)
-        elif isinstance(value, functools.cached_property):
-            parts = (value.func,)
-        elif isinstance(value, types.GenericAlias | types.UnionType):
-            parts = (repr(value),)
-        elif isinstance(value, weakref.ref):
-            parts = (value(),)
-        elif isinstance(value, types.CellType):
-            parts = () if _is_empty(value) else (value.cell_contents,)
-        elif isinstance(value, types.MappingProxyType):
-            parts = (dict(value),)
-        else:
-            return False
-        self.word(type(value).__name__, len(parts))
-        for part in parts:
-            self.add(part)
-        return True
+        for kind, parts_of in _WRAPPERS.items():
+            if isinstance(value, kind):
+                parts = parts_of(value)
+                self.word(kind.__name__, len(parts))
+                for part in parts:
+                    self.add(part)
+                return True
+        return False
 
     def _add_instance(self, value: Any) -> None:
         kind = type(value)
@@ -225,8 +208,25 @@ def differing(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[s
     return [name for name in {**before, **after} if before.get(name) != after.get(name)]
 
 
-def _is_empty(cell: types.CellType) -> bool:
+def _contents(cell: types.CellType) -> tuple[Any, ...]:
     try:
-        return cell.cell_contents is cell
-    except ValueError:
-        return True
+        return (cell.cell_contents,)
+    except ValueError:  # it is empty
+        return ()
+
+
+_WRAPPERS: dict[type, Callable[[Any], Sequence[Any]]] = {
+    types.MethodType: lambda x: (x.__func__, x.__self__),
+    functools.partial: lambda x: (x.func, x.args, x.keywords),
+    property: lambda x: (x.fget, x.fset, x.fdel),
+    staticmethod: lambda x: (x.__func__,),
+    classmethod: lambda x: (x.__func__,),
+    functools._lru_cache_wrapper: lambda x: (x.__wrapped__,),
+    functools.cached_property: lambda x: (x.func,),
+    weakref.ref: lambda x: (x(),),
+    types.CellType: _contents,
+    types.MappingProxyType: lambda x: (dict(x),),
+    types.GenericAlias: lambda x: (x.__origin__, x.__args__),
+    types.UnionType: lambda x: x.__args__,
+}
+"""What stands for something else, and the parts that it is made of."""
