@@ -7,6 +7,7 @@ from benchmarks.row import Row, Section
 from benchmarks.side import Side
 
 PML = "pytorch-metric-learning"
+CACHE_SIDES = ("cached", "uncached", "filling")
 BATCHES, BATCH_SIZE = 1_000, 32
 
 
@@ -18,6 +19,7 @@ def sections(*, full: bool, gpu: bool) -> list[Section]:
         match_rates(),
         loop(),
         keras_loop(),
+        cache(),
         multiplied(full),
         degenerate(),
         disk(full),
@@ -110,6 +112,24 @@ def keras_loop() -> Section:
         "millisecond is that of the whole call. With one batch it is the fixed cost of a call."
     )
     return Section("The loop of Keras", note, rows, unit="ms", per_s=1e3)
+
+
+def cache() -> Section:
+    data = Data("random", 20_000, 1)
+    rows = []
+    for layers in (0, 2, 8):
+        options = {"width": 512, "layers": layers}
+        found, run, kept = (Side("cache", by, data, options) for by in CACHE_SIDES)
+        title = f"20k, {layers} layers of 512"
+        least = 2.0 if layers == 8 else None
+        rows.append(Row(f"found: {title}", found, run, "run", least=least))
+        rows.append(Row(f"kept: {title}", kept, run, "run"))
+    note = (
+        "One evaluation of a small encoder in batches of 64: found in a cache, or run and kept in "
+        "one; beside it the same without."
+    )
+    headings = ("with a cache", "without", "which")
+    return Section("A gallery that is not encoded again", note, rows, headings)
 
 
 def multiplied(full: bool) -> Section:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from milepost.predictors import Predictor as Predictor
     from milepost.predictors import get_predictor as get_predictor
     from milepost.predictors import is_training as is_training
+    from milepost.runners import Cache as Cache
     from milepost.runners import InferenceRunner as InferenceRunner
     from milepost.runners import evaluate as evaluate
 
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "milepost._inference_model": ("InferenceModel",),
-    "milepost.runners": ("InferenceRunner", "evaluate"),
+    "milepost.runners": ("InferenceRunner", "evaluate", "Cache"),
     "milepost.callbacks": (
         *("Loop", "Callback", "Record", "KeepBest", "EarlyStop"),
         *("Every", "At", "Budget", "at_start", "at_end"),

@@ -7,6 +7,7 @@ from typing import Any, final
 
 from milepost.predictors._frameworks import framework_of
 from milepost.predictors._get_predictor import get_predictor
+from milepost.predictors._identity import Identity
 from milepost.predictors._options import Forward, Inputs, Outputs
 from milepost.predictors._predictor import Predictor
 
@@ -95,6 +96,9 @@ class OfflinePredictor(Predictor):
 
     def weights(self) -> Mapping[str, Any]:
         return self._predictor.weights()
+
+    def identity(self) -> Identity:
+        return self._predictor.identity()
 
     def has_inner(self, name: str) -> bool:
         return self._predictor.has_inner(name)

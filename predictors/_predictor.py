@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from milepost.predictors._identity import Identity, UnidentifiedError
 from milepost.predictors._options import Inputs, Outputs
 
 
@@ -91,6 +92,15 @@ class Predictor(abc.ABC):
 
         The ranks of a data-parallel training have equal parameters, but each its own buffers.
         """
+
+    def identity(self) -> Identity:
+        """Return what decides the outputs besides the batch, in a scope that the caller holds.
+
+        Raises:
+            UnidentifiedError: it cannot be told for sure.
+        """
+        msg = f"what a {type(self).__name__} gives cannot be foretold"
+        raise UnidentifiedError(msg)
 
     @abc.abstractmethod
     def has_inner(self, name: str) -> bool:

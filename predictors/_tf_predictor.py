@@ -10,6 +10,7 @@ from tensorflow.python.eager.record import stop_recording  # a tape would keep w
 
 from milepost.errors import unknown_name
 from milepost.predictors._changes import refuse_changes
+from milepost.predictors._identity import UnidentifiedError
 from milepost.predictors._inputs import Call, lone
 from milepost.predictors._options import Inputs, Options, Outputs
 from milepost.predictors._phase import InferencePhase
@@ -24,11 +25,12 @@ from milepost.predictors._tf_copies import (
     update,
 )
 from milepost.predictors._tf_forward import ForwardPass
+from milepost.predictors._tf_identity import TFIdentity
 from milepost.predictors._tf_inner import find_inner
 from milepost.predictors._tf_model import TFModel, components, converted, read
 from milepost.predictors._tf_rng import make_keras_generator
 from milepost.predictors._tf_scope import KeptValues, fingerprints, preserved_attributes, same
-from milepost.predictors._tf_tensors import as_tensor, flatten
+from milepost.predictors._tf_tensors import Layout, as_tensor, flatten
 from milepost.predictors._tf_trace import Trace, refused_variables, traces_of
 
 
@@ -151,23 +153,39 @@ class TFPredictor(Predictor):
         return self._substitutes is not None or not self._model.runs_eagerly
 
     def forward(self, batch: Any) -> dict[str, Any]:
-        leaves: list[Any] = []
-        layout = flatten(self._arguments(batch), leaves)
-        run = ForwardPass(self._model, self._forward, self._options, layout)
         if not self._is_traced:
+            leaves: list[Any] = []
+            run, _ = self._forward_pass(batch, leaves)
             make_keras_generator()
             with InferencePhase(), refused_variables(), stop_recording():
                 chosen, self._own_outputs = run(leaves)
             return chosen
-        key = (self._options.outputs, layout)
-        trace = self._traces.get(key, leaves, run, self._options.forward)
+        trace, leaves, captures = self.traced(batch)
         self._own_outputs = trace.own
-        captures = self._captures_of(trace)
         if self._substitutes is None:
             with stop_recording():
                 return trace(leaves, captures)
         with tf.device(self._device), stop_recording():
             return trace(leaves, captures)
+
+    def traced(self, batch: Any) -> tuple[Trace, list[Any], list[Any]]:
+        """Return the trace for a batch, its inputs, and what it takes besides them."""
+        leaves: list[Any] = []
+        run, layout = self._forward_pass(batch, leaves)
+        key = (self._options.outputs, layout)
+        trace = self._traces.get(key, leaves, run, self._options.forward)
+        return trace, leaves, self._captures_of(trace)
+
+    def _forward_pass(self, batch: Any, leaves: list[Any]) -> tuple[ForwardPass, Layout]:
+        """Return the forward pass for a batch, whose tensors are appended to `leaves`."""
+        layout = flatten(self._arguments(batch), leaves)
+        return ForwardPass(self._model, self._forward, self._options, layout), layout
+
+    def identity(self) -> TFIdentity:
+        if not self._is_traced:
+            msg = "the model runs in Python (`run_eagerly`)"
+            raise UnidentifiedError(msg)
+        return TFIdentity(self._device)
 
     def _arguments(self, batch: Any) -> Any:
         """Return what goes to the model: positional and keyword arguments, or the whole batch."""

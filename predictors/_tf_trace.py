@@ -32,6 +32,7 @@ class Trace:
         captures: the tensors and the handles of variables that it takes besides its inputs.
         variables: those variables, by the identity of their handles.
         written: those of them that it may write to.
+        function: the graph, as a concrete function.
     """
 
     def __init__(self, run: ForwardPass, specs: Sequence[Any]) -> None:
@@ -50,7 +51,7 @@ class Trace:
         self._template = template
         self._lone = all(tf.is_symbolic_tensor(value) for value in template.values())
         self._types = [tensor.dtype for tensor in concrete.outputs]
-        self._function = concrete
+        self.function = concrete
         self.captures = list(concrete.captured_inputs)
         held = (part for x in concrete.variables for part in getattr(x, "values", (x,)))
         self.variables = {id(variable.handle): variable for variable in held}
@@ -77,7 +78,7 @@ class Trace:
     def __call__(self, leaves: list[Any], captures: list[Any]) -> dict[str, Any]:
         """Return the outputs; `captures` stand in the place of its own."""
         flat = tf.raw_ops.StatefulPartitionedCall(  # at half the cost of calling the function
-            args=[*dense(leaves), *captures], Tout=self._types, f=self._function
+            args=[*dense(leaves), *captures], Tout=self._types, f=self.function
         )
         if self._lone:
             return dict(zip(self._template, flat, strict=True))

@@ -15,6 +15,7 @@ from milepost.predictors._predictor import Predictor
 from milepost.predictors._torch_call import mode_of, plan_of
 from milepost.predictors._torch_copy import copy_module
 from milepost.predictors._torch_device import concrete_device, home_device, to_device
+from milepost.predictors._torch_identity import TorchIdentity
 from milepost.predictors._torch_inner import Inner, capturing, find_inner
 from milepost.predictors._torch_scope import inference, no_trace, shareable_buffers
 from milepost.predictors._torch_shards import is_shard, whole
@@ -122,6 +123,20 @@ class TorchPredictor(Predictor):
     @property
     def is_sharded(self) -> bool:
         return any(is_shard(parameter) for parameter in self._model.parameters())
+
+    def identity(self) -> TorchIdentity:
+        return TorchIdentity(lambda: self._examined, self._device)
+
+    def taken(self, batch: Any) -> Any:
+        """Return what of a batch goes to the model, and how."""
+        if self._options.forward is not None or not isinstance(batch, Mapping):
+            return batch
+        return self._call(tuple(batch)).arguments(batch, lambda value: value)
+
+    @property
+    def options(self) -> Options:
+        """What was asked for."""
+        return self._options
 
     def has_inner(self, name: str) -> bool:
         inner = find_inner(self._examined, name)

@@ -10,6 +10,7 @@ from milepost.callbacks import World
 from milepost.inferencers import Bootstrap, Inferencer, Interval, PairInferencer
 from milepost.predictors import Predictor
 from milepost.runners._batch import Batch
+from milepost.runners._cache import Cache, CacheRun
 from milepost.runners._coverage import Coverage, Ids
 from milepost.runners._feed import Draws, Feed, pinned
 from milepost.runners._fetch import Fetched, deliver
@@ -58,6 +59,7 @@ class Examination:
         shared_ids: whether rows of two roles with the same id are the same item.
         trace_check: whether to verify that the model did not change.
         confidence: how to find the intervals of the metrics; None finds none.
+        cache: where outputs of the model are kept for the next run; None keeps none.
         title: what the progress bar shows.
         takes_tables: whether the tables are wanted; the chief's word counts.
     """
@@ -76,6 +78,7 @@ class Examination:
         shared_ids: bool = False,
         trace_check: bool = False,
         confidence: Bootstrap | None = None,
+        cache: Cache | None = None,
         title: str = "",
         takes_tables: bool = False,
     ) -> None:
@@ -90,6 +93,8 @@ class Examination:
         self._shared_ids = shared_ids
         self._trace_check = trace_check
         self._confidence = confidence
+        self._cache = cache
+        self._cached: CacheRun | None = None
         self._title = title
         self._takes_tables = takes_tables
         self._keep_evidence = False
@@ -118,7 +123,7 @@ class Examination:
             empty = next((role for role, count in seen.items() if not count), None)
             metrics, tables = (None, {}) if empty else self._compute()
             agree(world, stack.close)
-        timings = self._stages.timings(sum(seen.values()))
+        timings = self._stages.timings(sum(seen.values())) | self._cache_counts()
         return Result(metrics, tables, timings, predictor.weights, empty)
 
     def _check(self, own: dict[str, Ids]) -> dict[str, int]:
@@ -141,8 +146,14 @@ class Examination:
         """Run this rank's share of the batches; return the ids that were seen."""
         coverage = Coverage(self._feed.declared())
         replicas = [predictor.replicate(x) for x in self._devices] or predictor.replicas()
-        workers = [Forward(replica, self._inferencers) for replica in replicas]
-        with self._load(draws, predictor) as loaded, self._progress() as bar:
+        with ExitStack() as stack:
+            if self._cache is not None:
+                self._cached = stack.enter_context(CacheRun(self._cache))
+            cached = [None if self._cached is None else self._cached.of(x) for x in replicas]
+            pairs = zip(replicas, cached, strict=True)
+            workers = [Forward(replica, self._inferencers, each) for replica, each in pairs]
+            loaded = stack.enter_context(self._load(draws, predictor))
+            bar = stack.enter_context(self._progress())
             batches = self._stages.iterate("load", loaded)
             if predictor.is_sharded and self._world.size > 1:
                 batches = in_step(batches, self._world)
@@ -150,6 +161,14 @@ class Examination:
                 for pieces in self._stages.iterate("forward", results):
                     self._deliver(pieces, coverage, bar)
         return coverage.ids()
+
+    def _cache_counts(self) -> dict[str, float]:
+        """Return how many samples all ranks found in the cache, and how many they did not."""
+        if self._cached is None:
+            return {}
+        counts = self._world.gather((self._cached.hits, self._cached.misses))
+        hits, misses = map(sum, zip(*counts, strict=True))
+        return {"cache/hits": float(hits), "cache/misses": float(misses)}
 
     def _deliver(self, pieces: Iterable[Fetched], coverage: Coverage, bar: Any) -> None:
         for fetched in pieces:

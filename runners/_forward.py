@@ -8,6 +8,7 @@ from milepost.errors import UnknownNameError
 from milepost.inferencers import Inferencer
 from milepost.predictors import Predictor
 from milepost.runners._batch import Batch
+from milepost.runners._cache import CachedForward, run_model
 from milepost.runners._fetch import Fetched, Fetches
 
 
@@ -19,8 +20,14 @@ class Forward:
     that fitted. A sharded model's batches are not cut: all ranks would have to.
     """
 
-    def __init__(self, predictor: Predictor, inferencers: Sequence[Inferencer]) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        inferencers: Sequence[Inferencer],
+        cached: CachedForward | None = None,
+    ) -> None:
         self._predictor = predictor
+        self._run_model = cached or run_model
         self._inferencers = inferencers
         self._roles: dict[str, tuple[Predictor, Fetches]] = {}
         self._most: int | None = None
@@ -40,14 +47,14 @@ class Forward:
     def _run(self, batch: Batch) -> Fetched:
         predictor, fetches = self._plan(batch)
         try:
-            outputs = predictor.forward(batch.fields)
+            outputs, own_outputs = self._run_model(predictor, batch)
         except UnknownNameError as error:
             fields = ", ".join(map(repr, batch.fields))
             hints = [get_close_matches(name, batch.fields, n=1) for name in fetches.outputs]
             nearest = next((f"; did you mean {hint[0]!r}?" for hint in hints if hint), "")
             msg = f"{error}. The batch has the fields {fields}{nearest}"
             raise UnknownNameError(msg) from error
-        return fetches.pick(batch, outputs, predictor.own_outputs or ())
+        return fetches.pick(batch, outputs, own_outputs)
 
     def _plan(self, batch: Batch) -> tuple[Predictor, Fetches]:
         """Return the predictor and the fetches of a batch's role, made for its first batch."""

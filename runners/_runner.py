@@ -1,5 +1,6 @@
 """The callback that owns the data and the way to run a model over it."""
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from milepost.runners._arguments import (
     check_positive,
     check_roles,
 )
+from milepost.runners._cache import Cache
 from milepost.runners._examination import Examination, Result
 from milepost.runners._feed import Feed
 from milepost.runners._source import Loading
@@ -82,6 +84,8 @@ class InferenceRunner(Callback):
             anything changed.
         confidence: the level of confidence intervals, such as 0.95, or a `Bootstrap` with more
             options: `<metric>/low` and `<metric>/high` are logged beside each metric that has one.
+        cache: a folder, or a `Cache` with more options, that keeps what the model gives, for runs
+            with the same weights and data.
 
     Raises:
         ValueError: an argument is out of range.
@@ -119,6 +123,7 @@ class InferenceRunner(Callback):
         channels_last: bool = False,
         trace_check: bool = False,
         confidence: float | Bootstrap | None = None,
+        cache: str | os.PathLike[str] | Cache | None = None,
     ) -> None:
         check_choice("on_error", on_error, ("raise", "warn", "disable"))
         check_choice("weights", weights, ("live", "ema", "snapshot"))
@@ -163,6 +168,7 @@ class InferenceRunner(Callback):
             shared_ids=shared_ids,
             trace_check=trace_check,
             confidence=check_confidence(confidence),
+            cache=Cache.of(cache, self._feed.roles),
         )
 
     def trigger(self) -> None:

@@ -14,7 +14,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
-from milepost.callbacks import KeepBest, Loop
+from milepost.callbacks import KeepBest, Loop, Record
 from milepost.errors import LostRankError
 from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
 from milepost.predictors import OfflinePredictor
@@ -275,6 +275,24 @@ def lose_rank_1() -> dict[str, str]:
     return {}
 
 
+def cached(out: Path) -> list[Any]:
+    """Return the metrics and the counts of two runs that share a cache."""
+    given: list[Any] = []
+    data = {"query": first(9), "gallery": EMBEDDED}
+    for _ in range(2):
+        records: list[Record] = []
+        runner = InferenceRunner(data, pairs(), batch_size=4, cache=out / "cache")
+        with Loop(Same(), monitors=[records.append]) as loop:
+            metrics = runner.run(loop)
+        counts = [
+            {name: x for name, x in record.timings.items() if "/cache/" in name}
+            for record in records
+        ]
+        given.append([metrics, counts])
+    given.append(evaluate(Same(), data, pairs(), batch_size=4))
+    return given
+
+
 def main(out: Path) -> None:
     distributed.init_process_group("gloo")
     if sys.argv[2:] == ["lose"]:
@@ -288,6 +306,7 @@ def main(out: Path) -> None:
         "by_time": by_time(),
         "own_buffers": own_buffers(),
         "sharded": sharded(out),
+        "cached": cached(out),
     }
     (out / f"{rank}.json").write_text(json.dumps(report))
     distributed.destroy_process_group()

@@ -116,6 +116,15 @@ def test_a_sharded_model_is_examined_and_kept_whole(reports: Any) -> None:
         assert given["kept"]
 
 
+def test_ranks_share_a_cache(reports: Any) -> None:
+    for rank, report in enumerate(reports):
+        (first, missed), (second, found), plain = report["cached"]
+        assert first == second == plain
+        names = ("validation/cache/hits", "validation/cache/misses")
+        assert missed == ([] if rank else [dict(zip(names, (0, 32), strict=True))])
+        assert found == ([] if rank else [dict(zip(names, (32, 0), strict=True))])
+
+
 def test_a_rank_that_dies_ends_the_job_with_an_error_that_names_it(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
