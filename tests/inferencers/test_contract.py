@@ -14,6 +14,7 @@ from milepost import inferencers
 from milepost.inferencers import Inferencer, PairInferencer, Rows, Table, unit_table
 from milepost.inferencers._evidence import Over
 from tests.kinds import CONVERTERS
+from tests.pages import defined_metrics
 
 ROWS = 41  # in a whole run
 
@@ -220,6 +221,12 @@ def test_what_it_fetches_is_told_in_names(case: Case) -> None:
     assert isinstance(inferencer.fetches, tuple)
     assert all(isinstance(name, str) for name in (*inferencer.fetches, *inferencer.roles))
     assert set(inferencer.fetches) <= set(case.rows())
+
+
+def test_each_of_its_metrics_is_defined_in_the_docs(case: Case) -> None:
+    names = {name.rpartition("/")[2] for name in evaluate(case, [case.rows()])}
+    own = {name for name in names if name in case.make().fetches}  # ScalarStats
+    assert {name for name in names - own if not defined_metrics().fullmatch(name)} == set()
 
 
 def test_an_empty_run_gives_nothing(case: Case) -> None:
