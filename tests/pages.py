@@ -18,4 +18,4 @@ def defined_metrics() -> re.Pattern[str]:
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
     names = {re.escape(name) for row in rows for name in re.findall(r"`([^`]+)`", row)}
     number = r"-?\\d+(\\.\\d+)?(e-?\\d+)?"
-    return re.compile("|".join(re.sub(r"(?<=[@=])[ktf]$", number, name) for name in names))
+    return re.compile("|".join(re.sub(r"(?<=[@=])[ktf]\b", number, name) for name in names))
