@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out."""
     if _left_out:
         names = ", ".join(sorted(_left_out))
-        terminalreporter.write_line(f"left out, for want of a framework: {names}")
+        terminalreporter.write_line(f"left out, for want of a package: {names}")
 
 
 @cache
