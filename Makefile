@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: demo test test-full test-torch test-tensorflow lint bench bench-full
+.PHONY: demo docs test test-full test-torch test-tensorflow lint bench bench-full
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo
@@ -24,6 +24,10 @@ test-torch test-tensorflow: test-%: .venv-%/.installed
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet -c constraints.txt -e ".[test-$*]"
 	@touch $@
+
+# The documentation, in site/.
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # About ten minutes on two cores, and hours with the sizes of the aims.
 bench: .venv/.bench

@@ -27,6 +27,7 @@ from milepost.errors import unknown_name
 from milepost.neighbors._backend import Array, Backend, backend_of
 
 Distance: TypeAlias = Literal["cosine", "dot", "l2"]
+"""How near two rows are: cosine, dot product (both: larger is closer) or squared distance."""
 
 _ZERO = 2.0**-36
 _UNIT_ROUNDOFF = 2.0**-53

@@ -17,7 +17,7 @@ class OfflinePredictor(Predictor):
     """A predictor on a copy of a model with the weights of a checkpoint.
 
     It runs the very code that runs in training, and gives the same numbers. The model that is
-    passed stays as it is.
+    passed stays as it is. Arguments that are not listed are those of `get_predictor`.
 
     Args:
         model: a `torch.nn.Module`, a Keras model or a `tf.Module`; None where the checkpoint holds
@@ -30,7 +30,6 @@ class OfflinePredictor(Predictor):
             match. Names are those of `Predictor.weights`; files of TensorFlow and Keras are
             matched by structure, whatever numbers Keras gave its layers. Files are read without
             running code that is in them. None: the model's own weights of now.
-        outputs, inputs, forward, device, autocast, channels_last: as for `get_predictor`.
         strict: raise if a name is only in the checkpoint or only in the model. By default a
             warning lists both sides, and what the checkpoint lacks keeps the model's own values.
 

@@ -11,7 +11,7 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_FRAMEWORKS = ("torch", "tensorflow", "keras")
+_FRAMEWORKS = ("torch", "tensorflow", "keras", "mkdocs")
 _NEED_TORCH = ("pytorch_metric_learning", "torchmetrics")
 _TESTS = Path(__file__).parent
 _left_out: set[str] = set()
@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out."""
     if _left_out:
         names = ", ".join(sorted(_left_out))
-        terminalreporter.write_line(f"left out, for want of a framework: {names}")
+        terminalreporter.write_line(f"left out, for want of a package: {names}")
 
 
 @cache

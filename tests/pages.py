@@ -11,3 +11,11 @@ def block(page: str, language: str) -> str:
     found = re.search(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert found is not None
     return found[1]
+
+
+def defined_metrics() -> re.Pattern[str]:
+    """The names of metrics that a table of the definitions starts a row with, as one pattern."""
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
+    names = {re.escape(name) for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    number = r"-?\\d+(\\.\\d+)?(e-?\\d+)?"
+    return re.compile("|".join(re.sub(r"(?<=[@=])[ktf]\b", number, name) for name in names))

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ABSENT = [name for name in ("torch", "keras") if find_spec(name) is None]
+PEERS = ("pytorch_metric_learning", "sklearn", "torchmetrics")
+ABSENT = [name for name in ("torch", "keras", *PEERS) if find_spec(name) is None]
 PAGES = [
     page
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

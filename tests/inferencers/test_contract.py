@@ -14,6 +14,7 @@ from milepost import inferencers
 from milepost.inferencers import Inferencer, PairInferencer, Rows, Table, unit_table
 from milepost.inferencers._evidence import Over
 from tests.kinds import CONVERTERS
+from tests.pages import defined_metrics
 
 ROWS = 41  # in a whole run
 
@@ -145,6 +146,10 @@ CASES = {
 }
 
 NATIVE = [name for name, case in CASES.items() if case.make().arrays == "native"]
+NAMED_ELSEWHERE = ("ScalarStats", "TorchMetric", "KerasMetric")  # their metrics
+DEFINED = [
+    name for name, case in CASES.items() if type(case.make()).__name__ not in NAMED_ELSEWHERE
+]
 SINGLE = [name for name, case in CASES.items() if not isinstance(case.make(), PairInferencer)]
 
 
@@ -220,6 +225,14 @@ def test_what_it_fetches_is_told_in_names(case: Case) -> None:
     assert isinstance(inferencer.fetches, tuple)
     assert all(isinstance(name, str) for name in (*inferencer.fetches, *inferencer.roles))
     assert set(inferencer.fetches) <= set(case.rows())
+
+
+@pytest.mark.parametrize("name", DEFINED)
+def test_each_of_its_metrics_is_defined_in_the_docs(name: str) -> None:
+    is_defined = defined_metrics().fullmatch
+    metrics = evaluate(CASES[name], [CASES[name].rows()])
+    assert metrics
+    assert [x for x in metrics if not is_defined(x) and not is_defined(x.partition("/")[2])] == []
 
 
 def test_an_empty_run_gives_nothing(case: Case) -> None:
