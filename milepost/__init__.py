@@ -31,10 +31,14 @@ if TYPE_CHECKING:
     from milepost.callbacks.monitors import Terminal as Terminal
     from milepost.inferencers import BinaryClassificationStats as BinaryClassificationStats
     from milepost.inferencers import Bootstrap as Bootstrap
+    from milepost.inferencers import Calibration as Calibration
     from milepost.inferencers import ClassificationError as ClassificationError
+    from milepost.inferencers import ConfusionMatrix as ConfusionMatrix
+    from milepost.inferencers import EmbeddingHealth as EmbeddingHealth
     from milepost.inferencers import Inferencer as Inferencer
     from milepost.inferencers import MatchRate as MatchRate
     from milepost.inferencers import PairInferencer as PairInferencer
+    from milepost.inferencers import RankedRetrieval as RankedRetrieval
     from milepost.inferencers import Retrieval as Retrieval
     from milepost.inferencers import ScalarStats as ScalarStats
     from milepost.inferencers import SoftmaxVote as SoftmaxVote
@@ -67,7 +71,8 @@ _NAMES = {
     ),
     "milepost.callbacks.monitors": ("Monitor", "Terminal", "JsonLines", "TensorBoard"),
     "milepost.inferencers": (
-        *("Inferencer", "PairInferencer", "Retrieval", "MatchRate"),
+        *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),
+        *("ConfusionMatrix", "Calibration", "EmbeddingHealth"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),
         *("any_shared", "SoftmaxVote"),

@@ -93,10 +93,26 @@ def lone_labels(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any
     return {**embeddings(rng, size), "label": np.array([f"label {at}" for at in range(size)])}
 
 
+def predictions(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    return {"output": rng.integers(0, 6, size), "label": rng.integers(0, 7, (size, 1))}
+
+
+def unhealthy(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    values = rng.normal(size=(size, 3)).astype(np.float16)
+    values[::7, 1] = np.nan
+    ids = np.array([f"{at:o}" for at in range(size)], dtype="<U9")
+    return {"id": ids, "output": values, "label": rng.integers(0, 5, size)}
+
+
 def shared(inferencer: PairInferencer) -> PairInferencer:
     inferencer.shared_ids = True  # as the runner sets it
     return inferencer
 
+
+JUDGEMENTS = {
+    str(query): {str(document): document % 4 for document in range(query, 30, 1 + query % 5)}
+    for query in range(1, 13)
+}
 
 CASES = {
     "ScalarStats": Case(lambda: inferencers.ScalarStats("loss"), scalars),
@@ -143,6 +159,20 @@ CASES = {
         lambda: shared(inferencers.MatchRate(distance="dot")), with_gallery
     ),
     "MatchRate without genuine pairs": Case(inferencers.MatchRate, lone_labels),
+    "RankedRetrieval": Case(
+        lambda: inferencers.RankedRetrieval(judgements=JUDGEMENTS, k=(1, 5)), with_gallery
+    ),
+    "RankedRetrieval in a corpus with the queries": Case(
+        lambda: shared(inferencers.RankedRetrieval(judgements=JUDGEMENTS, distance="l2")),
+        with_gallery,
+    ),
+    "ConfusionMatrix": Case(inferencers.ConfusionMatrix, logits),
+    "ConfusionMatrix of predictions": Case(inferencers.ConfusionMatrix, predictions),
+    "Calibration": Case(inferencers.Calibration, logits),
+    "EmbeddingHealth": Case(inferencers.EmbeddingHealth, unhealthy),
+    "EmbeddingHealth of a sample": Case(
+        lambda: inferencers.EmbeddingHealth(sample=5, labels=None, k=2), unhealthy
+    ),
 }
 
 NATIVE = [name for name, case in CASES.items() if case.make().arrays == "native"]
@@ -321,7 +351,7 @@ def test_rows_are_not_changed(case: Case) -> None:
     evaluate(case, [rows])
     fresh = case.rows()
     assert rows.keys() == fresh.keys()
-    assert all(np.array_equal(rows[name], fresh[name]) for name in rows)
+    assert all(rows[name].tobytes() == fresh[name].tobytes() for name in rows)
 
 
 def test_rows_may_be_overwritten_after_an_update(case: Case) -> None:

@@ -1,0 +1,59 @@
+"""The values of sentence-transformers' evaluator, with ties and lone queries."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from milepost.inferencers import RankedRetrieval
+from tests.inferencers.test_ranked_retrieval import evaluate, rows_of, run, small_case
+
+evaluation = pytest.importorskip("sentence_transformers.evaluation")
+
+PEER = {
+    "accuracy@k": "hit_rate",
+    "precision@k": "precision",
+    "recall@k": "recall",
+    "mrr@k": "mrr",
+    "ndcg@k": "ndcg",
+    "map@k": "map_min",
+}
+
+
+def their_values(relevant: Any, queries: Any, corpus: Any, k: int) -> Any:
+    """Return what the evaluator finds in the scores of all pairs."""
+    depths = {
+        f"{name}_at_k": [k] for name in ("accuracy", "precision_recall", "mrr", "ndcg", "map")
+    }
+    evaluator = evaluation.InformationRetrievalEvaluator(
+        dict.fromkeys(queries[0], ""), dict.fromkeys(corpus[0], ""), relevant, **depths
+    )
+    scores = np.asarray(queries[1], "f8") @ np.asarray(corpus[1], "f8").T
+    found = [
+        [{"corpus_id": name, "score": score} for name, score in zip(corpus[0], row, strict=True)]
+        for query, row in zip(queries[0], scores.tolist(), strict=True)
+        if relevant.get(query)
+    ]
+    return evaluator.compute_metrics(found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 3, 10]))
+def test_values_are_those_of_sentence_transformers(seed: int, k: int) -> None:
+    judgements, queries, corpus = small_case(seed)
+    relevant = {q: {d for d, grade in of.items() if grade > 0} for q, of in judgements.items()}
+    ours = evaluate(relevant, queries, corpus, k=k)
+    theirs = their_values(relevant, queries, corpus, k)
+    for name, base in PEER.items():
+        assert ours[f"{base}@{k}"] == pytest.approx(theirs[name][k], abs=1e-6), name
+
+
+def test_tensors_give_the_values_of_arrays() -> None:
+    judgements, queries, corpus = small_case(3)
+    rows = [rows_of("query", *queries), rows_of("gallery", *corpus)]
+    tensors = [{**each, "output": torch.from_numpy(each["output"])} for each in rows]
+    ranked = RankedRetrieval(judgements=judgements, distance="dot")
+    assert run([ranked], tensors) == evaluate(judgements, queries, corpus)
