@@ -22,4 +22,6 @@ from milepost.inferencers._match_rate import MatchRate as MatchRate
 from milepost.inferencers._ranked_retrieval import RankedRetrieval as RankedRetrieval
 from milepost.inferencers._confusion_matrix import ConfusionMatrix as ConfusionMatrix
 from milepost.inferencers._calibration import Calibration as Calibration
+from milepost.inferencers._nearest_centroid import NearestCentroid as NearestCentroid
+from milepost.inferencers._clustering import Clustering as Clustering
 from milepost.inferencers._embedding_health import EmbeddingHealth as EmbeddingHealth

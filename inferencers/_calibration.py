@@ -5,18 +5,19 @@ N is the number of rows of a batch, C the number of classes, B that of bins.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milepost.inferencers._column import class_indices, logits_of, reject, reject_nan
+from milepost.inferencers._evidence import Over
 from milepost.inferencers._inferencer import Inferencer, Rows, State, Table
+from milepost.inferencers._kept_rows import KeptRows
 from milepost.inferencers._scalar_stats import exact_sum
 
 Floats = NDArray[np.float64]
 _VALUES = ("brier", "nll")
-_COLUMNS = ("id", "label", "confidence", "right", *_VALUES)
 _TOLERANCE = 1e-3  # of the sum of probabilities that a model gives in half precision
 
 
@@ -37,7 +38,7 @@ class Calibration(Inferencer):
     order. An empty run gives no metric. Values are those of torchmetrics'
     `MulticlassCalibrationError` (which gives a confidence of exactly 1 a bin of its own), and of
     scikit-learn's `brier_score_loss` and `log_loss`.
-    Memory: 40 bytes a row, and a few floats a bin.
+    Memory: a few floats a bin; 48 bytes a row where evidence is kept.
 
     Args:
         logits: a field or output of shape (N, C), C ≥ 2, any real dtype; turned to probabilities
@@ -82,15 +83,16 @@ class Calibration(Inferencer):
     def reset(self) -> None:
         self._counts = np.zeros((2, self._bins), np.int64)  # rows, and those that are right
         self._sums: dict[str, tuple[float, ...]] = dict.fromkeys((*_VALUES, *self._names()), ())
-        self._rows: list[dict[str, NDArray[Any]]] = []
+        self._kept = KeptRows()
 
     def update(self, rows: Rows) -> None:
         if not len(rows["id"]):
             return
         log, labels = self._log_probabilities(rows)
         sample = samples_of(log, labels)
-        self._rows.append({"id": np.array(rows["id"]), "label": labels, **sample})
-        bins = np.minimum(sample["confidence"] * self._bins, self._bins - 1).astype(np.int64)
+        if self.keep_evidence:
+            self._kept.add(rows, {"label": labels, **sample})
+        bins = self._bins_of(sample["confidence"])
         right = bins[sample["right"] > 0]
         self._counts += np.stack([np.bincount(x, minlength=self._bins) for x in (bins, right)])
         sums = {name: sample[name] for name in _VALUES}
@@ -136,10 +138,22 @@ class Calibration(Inferencer):
                 "confidence": np.asarray(sums) / rows,
                 "accuracy": right / rows,
             }
-        empty = {**dict.fromkeys(_COLUMNS, np.zeros(0)), "id": np.zeros(0, np.int64)}
-        parts = self._rows or [empty]
-        samples = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS}
-        return {"samples": samples, "reliability": reliability}
+        return {**self._kept.tables(), "reliability": reliability}
+
+    def resampled(
+        self, tables: Mapping[str, Table], weights: Floats, over: Over
+    ) -> Mapping[str, Floats]:
+        samples = tables["samples"]
+        bins = self._bins_of(samples["confidence"])
+        gaps = np.zeros(len(weights))
+        for at in np.unique(bins):
+            (rows,) = np.nonzero(bins == at)
+            gaps += abs(weights[:, rows] @ (samples["right"] - samples["confidence"])[rows])
+        means = super().resampled(tables, weights, over)
+        return {"ece": gaps / weights.sum(axis=1), **{name: means[name] for name in _VALUES}}
+
+    def _bins_of(self, confidence: Floats) -> NDArray[np.int64]:
+        return np.minimum(confidence * self._bins, self._bins - 1).astype(np.int64)
 
     def _names(self) -> list[str]:
         return [str(at) for at in range(self._bins)]

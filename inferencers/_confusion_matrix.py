@@ -1,13 +1,16 @@
 """Which classes a classifier takes for which; N is the rows of a batch, C the number of classes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milepost.inferencers._column import class_indices, logits_of, reject_nan
+from milepost.inferencers._evidence import Over
 from milepost.inferencers._inferencer import Inferencer, Rows, State, Table
+from milepost.inferencers._kept_rows import KeptRows
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -31,7 +34,7 @@ class ConfusionMatrix(Inferencer):
     order. An empty run gives no metric. Values are those of scikit-learn's `accuracy_score`,
     `balanced_accuracy_score` and, with `average="macro", zero_division=0`, of `precision_score`,
     `recall_score` and `f1_score`; of torchmetrics' classes with `average="macro"`.
-    Memory: 24 bytes a row, and a C x C matrix of counts.
+    Memory: a C x C matrix of counts; 25 bytes a row where evidence is kept.
 
     Args:
         logits: a field or output of shape (N, C), C ≥ 2, any real dtype, of which the largest is
@@ -77,14 +80,16 @@ class ConfusionMatrix(Inferencer):
 
     def reset(self) -> None:
         self._counts = np.zeros((0, 0), np.int64)
-        self._rows: list[tuple[NDArray[Any], Ints, Ints]] = []
+        self._kept = KeptRows()
 
     def update(self, rows: Rows) -> None:
         predicted, classes = self._predictions(rows)
         labels = class_indices(rows, self.fetches[1], classes)
         size = max(classes or 0, 1 + int(max(labels.max(initial=-1), predicted.max(initial=-1))))
         self._counts = _added(self._counts, counts_of(labels, predicted, size))
-        self._rows.append((np.array(rows["id"]), labels, predicted))
+        if self.keep_evidence:
+            right = labels == predicted
+            self._kept.add(rows, {"label": labels, "predicted": predicted, "accuracy": right})
 
     def state(self) -> State:
         return {"counts": self._counts.copy()}
@@ -96,7 +101,7 @@ class ConfusionMatrix(Inferencer):
     def compute(self) -> Mapping[str, float] | None:
         if not self._counts.any():
             return None
-        return {name: float(value) for name, value in summary(self._counts).items()}
+        return Rates.of(self._counts).means()
 
     def evidence(self) -> Mapping[str, Table]:
         """Return what lies behind the means.
@@ -111,25 +116,35 @@ class ConfusionMatrix(Inferencer):
         counts = self._counts
         label, predicted = np.nonzero(counts)
         matrix = {"label": label, "predicted": predicted, "count": counts[label, predicted]}
-        wrong = np.flatnonzero(label != predicted)
+        (wrong,) = np.nonzero(label != predicted)
         worst = wrong[np.argsort(-matrix["count"][wrong], kind="stable")][: self._confused]
         confused = {name: column[worst] for name, column in matrix.items()}
         confused["share"] = confused["count"] / counts.sum(axis=1)[confused["label"]]
-        (classes,) = np.nonzero(counts.sum(axis=0) + counts.sum(axis=1))
-        of_class = {name: column[classes] for name, column in rates(counts).items()}
+        rates = Rates.of(counts)
+        (label,) = np.nonzero(rates.occurs)
+        classes = {name: column[label] for name, column in rates.columns().items()}
         tables = {
-            "classes": {"label": classes, **of_class},
+            **self._kept.tables(),
+            "classes": {"label": label, **classes},
             "matrix": matrix,
             "confused": confused,
         }
-        return {"samples": self._samples(), **{k: self._named(t) for k, t in tables.items()}}
+        return {name: self._named(table) for name, table in tables.items()}
 
-    def _samples(self) -> Table:
-        rows = self._rows or [(np.zeros(0, np.int64),) * 3]
-        ids, labels, predicted = map(np.concatenate, zip(*rows, strict=True))
-        right = (labels == predicted).astype(np.float64)
-        table = {"id": ids, "label": labels, "predicted": predicted, "accuracy": right}
-        return self._named(table)
+    def resampled(
+        self, tables: Mapping[str, Table], weights: Floats, over: Over
+    ) -> Mapping[str, Floats]:
+        samples = tables["samples"]
+        both = np.concatenate([samples["label"], samples["predicted"]])
+        classes, codes = np.unique(both, return_inverse=True)
+        labels, predicted = np.split(codes, 2)
+        right = np.where(labels == predicted, labels, len(classes))
+        columns = labels, predicted, right
+        drawn = []
+        for each in weights:
+            counts = (np.bincount(x, each, len(classes) + 1)[:-1] for x in columns)
+            drawn.append(Rates(*counts).means())
+        return {name: np.array([means[name] for means in drawn]) for name in drawn[0]}
 
     def _named(self, table: Table) -> Table:
         """Return a table with names of classes in place of indices, where there are names."""
@@ -164,28 +179,49 @@ def counts_of(labels: Ints, predicted: Ints, classes: int) -> Ints:
     return flat.astype(np.int64).reshape(classes, classes)
 
 
-def rates(counts: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return what a matrix of counts says of each class, (C,); 0 / 0 counts as 0."""
-    right, of_label, of_prediction = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
-    return {
-        "rows": of_label,
-        "predicted_rows": of_prediction,
-        "precision": _ratio(right, of_prediction),
-        "recall": _ratio(right, of_label),
-        "f1": _ratio(2 * right, of_label + of_prediction),
-    }
+@dataclass(frozen=True)
+class Rates:
+    """How often each class is rightly, and wrongly, predicted.
 
+    Attributes:
+        rows: (C,), how many rows are of each class, which may be weighted.
+        predicted: (C,), how many are predicted to be.
+        right: (C,), how many are both.
+    """
 
-def summary(counts: NDArray[Any]) -> dict[str, Any]:
-    """Return the metrics of a matrix of counts, which may be weighted."""
-    of_class = rates(counts)
-    has_rows = of_class["rows"] > 0
-    occurs = has_rows | (of_class["predicted_rows"] > 0)
-    return {
-        "accuracy": np.trace(counts) / counts.sum(),
-        "balanced_accuracy": of_class["recall"][has_rows].mean(),
-        **{f"macro_{name}": of_class[name][occurs].mean() for name in _MACRO},
-    }
+    rows: NDArray[Any]
+    predicted: NDArray[Any]
+    right: NDArray[Any]
+
+    @classmethod
+    def of(cls, counts: Ints) -> "Rates":
+        """Return those of a matrix of counts."""
+        return cls(counts.sum(axis=1), counts.sum(axis=0), np.diagonal(counts))
+
+    @property
+    def occurs(self) -> NDArray[np.bool_]:
+        """Whether rows are of each class or are predicted to be."""
+        return (self.rows > 0) | (self.predicted > 0)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return what is known of each class, (C,); 0 / 0 counts as 0."""
+        return {
+            "rows": self.rows,
+            "predicted_rows": self.predicted,
+            "precision": _ratio(self.right, self.predicted),
+            "recall": _ratio(self.right, self.rows),
+            "f1": _ratio(2 * self.right, self.rows + self.predicted),
+        }
+
+    def means(self) -> dict[str, float]:
+        """Return the metrics."""
+        columns = self.columns()
+        means = {
+            "accuracy": self.right.sum() / self.rows.sum(),
+            "balanced_accuracy": columns["recall"][self.rows > 0].mean(),
+            **{f"macro_{name}": columns[name][self.occurs].mean() for name in _MACRO},
+        }
+        return {name: float(value) for name, value in means.items()}
 
 
 def _added(one: Ints, other: Ints) -> Ints:

@@ -149,10 +149,11 @@ class JudgedQueries:
         unjudged = int((codes == len(self._judgements.queries)).sum())
         return Found(values[some], unjudged, len(codes) - len(some) - unjudged)
 
-    def nearest(self) -> Table:
-        """Return the documents that are kept, with their ranks, scores and grades."""
-        names = ("id", "rank", "neighbor", "score", "grade", "relevant")
-        return {name: np.concatenate([part[name] for part in self._kept]) for name in names}
+    def nearest(self) -> dict[str, Table]:
+        """Return `"neighbors"`, the documents that are kept; nothing if none is."""
+        names = self._kept[0] if self._kept else ()
+        table = {name: np.concatenate([part[name] for part in self._kept]) for name in names}
+        return {"neighbors": table} if table else {}
 
     def _block_size(self) -> int:
         """Return how many queries have room for their lists at once."""

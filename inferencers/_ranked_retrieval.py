@@ -208,7 +208,7 @@ class RankedRetrieval(PairInferencer):
         names = [metric.name for metric in self._metrics]
         values = dict(zip(names, passes.values.T, strict=True))
         queries = {"id": self._collected.of("query").ids, **values}
-        return {"queries": queries, **({"neighbors": passes.nearest()} if self._kept else {})}
+        return {"queries": queries, **passes.nearest()}
 
     def _own_rows(self) -> Ints:
         """Return how many queries, documents and queries with judgements this worker has."""
@@ -249,7 +249,7 @@ class RankedRetrieval(PairInferencer):
                     self.max_memory_bytes,
                     self._least,
                     self._gain,
-                    self._kept,
+                    self._kept if self.keep_evidence else 0,
                 ),
             )
         return self._passes

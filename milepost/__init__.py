@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from milepost.inferencers import Bootstrap as Bootstrap
     from milepost.inferencers import Calibration as Calibration
     from milepost.inferencers import ClassificationError as ClassificationError
+    from milepost.inferencers import Clustering as Clustering
     from milepost.inferencers import ConfusionMatrix as ConfusionMatrix
     from milepost.inferencers import EmbeddingHealth as EmbeddingHealth
     from milepost.inferencers import Inferencer as Inferencer
     from milepost.inferencers import MatchRate as MatchRate
+    from milepost.inferencers import NearestCentroid as NearestCentroid
     from milepost.inferencers import PairInferencer as PairInferencer
     from milepost.inferencers import RankedRetrieval as RankedRetrieval
     from milepost.inferencers import Retrieval as Retrieval
@@ -72,7 +74,7 @@ _NAMES = {
     "milepost.callbacks.monitors": ("Monitor", "Terminal", "JsonLines", "TensorBoard"),
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),
-        *("ConfusionMatrix", "Calibration", "EmbeddingHealth"),
+        *("ConfusionMatrix", "Calibration", "NearestCentroid", "Clustering", "EmbeddingHealth"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),
         *("any_shared", "SoftmaxVote"),

@@ -169,6 +169,18 @@ CASES = {
     "ConfusionMatrix": Case(inferencers.ConfusionMatrix, logits),
     "ConfusionMatrix of predictions": Case(inferencers.ConfusionMatrix, predictions),
     "Calibration": Case(inferencers.Calibration, logits),
+    "NearestCentroid": Case(inferencers.NearestCentroid, embeddings),
+    "NearestCentroid in a gallery": Case(
+        lambda: inferencers.NearestCentroid(distance="l2", k=(1, 3)), with_gallery
+    ),
+    "NearestCentroid in a gallery with the queries": Case(
+        lambda: shared(inferencers.NearestCentroid(distance="dot")), with_gallery
+    ),
+    "NearestCentroid of lone labels": Case(inferencers.NearestCentroid, lone_labels),
+    "Clustering": Case(inferencers.Clustering, embeddings),
+    "Clustering of strings": Case(
+        lambda: inferencers.Clustering(clusters=3, distance="l2", metrics="nmi"), lone_labels
+    ),
     "EmbeddingHealth": Case(inferencers.EmbeddingHealth, unhealthy),
     "EmbeddingHealth of a sample": Case(
         lambda: inferencers.EmbeddingHealth(sample=5, labels=None, k=2), unhealthy

@@ -20,7 +20,7 @@ def rows_of(role: str, ids: Any, embeddings: Any) -> Any:
     return {"id": ids, "role": np.full(len(ids), role), "output": np.asarray(embeddings, "f4")}
 
 
-def evaluate(judgements: Any, queries: Any, corpus: Any, **options: Any) -> dict[str, float]:
+def evaluate(judgements: Any, queries: Any, corpus: Any, **options: Any) -> Any:
     shared_ids = options.pop("shared_ids", False)
     ranked = RankedRetrieval(judgements=judgements, distance="dot", **options)
     ranked.shared_ids = shared_ids
@@ -254,6 +254,7 @@ def test_evidence_has_the_values_and_the_documents_of_each_query() -> None:
         distance="dot",
         neighbors=2,
     )
+    ranked.keep_evidence = True
     queries = rows_of("query", ["q2", "q1", "q3"], [[1.0], [2.0], [-1.0]])
     run([ranked], [queries, rows_of("gallery", ["a", "b", "c"], [[1.0], [2.0], [3.0]])])
     tables = ranked.evidence()

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milepost.inferencers import RankedRetrieval
-from tests.inferencers.test_ranked_retrieval import evaluate, rows_of, run, small_case
+from tests.inferencers.rounds import run
+from tests.inferencers.test_ranked_retrieval import evaluate, rows_of, small_case
 
 evaluation = pytest.importorskip("sentence_transformers.evaluation")
 
