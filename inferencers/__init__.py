@@ -25,3 +25,4 @@ from milepost.inferencers._calibration import Calibration as Calibration
 from milepost.inferencers._nearest_centroid import NearestCentroid as NearestCentroid
 from milepost.inferencers._clustering import Clustering as Clustering
 from milepost.inferencers._embedding_health import EmbeddingHealth as EmbeddingHealth
+from milepost.inferencers._save_outputs import SaveOutputs as SaveOutputs

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from milepost.inferencers import PairInferencer as PairInferencer
     from milepost.inferencers import RankedRetrieval as RankedRetrieval
     from milepost.inferencers import Retrieval as Retrieval
+    from milepost.inferencers import SaveOutputs as SaveOutputs
     from milepost.inferencers import ScalarStats as ScalarStats
     from milepost.inferencers import SoftmaxVote as SoftmaxVote
     from milepost.inferencers import any_shared as any_shared
@@ -75,6 +76,7 @@ _NAMES = {
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),
         *("ConfusionMatrix", "Calibration", "NearestCentroid", "Clustering", "EmbeddingHealth"),
+        *("SaveOutputs",),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),
         *("any_shared", "SoftmaxVote"),

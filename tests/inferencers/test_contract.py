@@ -1,9 +1,13 @@
 """What every inferencer promises, run over each of them."""
 
+import atexit
 import math
 import pickle
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,6 +118,9 @@ JUDGEMENTS = {
     for query in range(1, 13)
 }
 
+FOLDER = Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+
 CASES = {
     "ScalarStats": Case(lambda: inferencers.ScalarStats("loss"), scalars),
     "ScalarStats of several": Case(
@@ -180,6 +187,13 @@ CASES = {
     "Clustering": Case(inferencers.Clustering, embeddings),
     "Clustering of strings": Case(
         lambda: inferencers.Clustering(clusters=3, distance="l2", metrics="nmi"), lone_labels
+    ),
+    "SaveOutputs": Case(
+        lambda: inferencers.SaveOutputs("output", "label", path=FOLDER / "parquet"), with_gallery
+    ),
+    "SaveOutputs of columns": Case(
+        lambda: inferencers.SaveOutputs("output", "label", path=FOLDER / "npy", format="npy"),
+        lone_labels,
     ),
     "EmbeddingHealth": Case(inferencers.EmbeddingHealth, unhealthy),
     "EmbeddingHealth of a sample": Case(

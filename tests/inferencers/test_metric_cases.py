@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from milepost.inferencers import Clustering, Retrieval
+from milepost.inferencers import Retrieval
 from tests.inferencers.rounds import run, split, table
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "metric_cases.json").read_text())
@@ -106,13 +106,3 @@ def test_a_case_has_its_value(case: dict[str, Any], average: str, workers: int) 
     if "n_valid_queries" in case:
         count = len(case["query"]) if "query" in case else case["n_valid_queries"]
         assert metrics["queries_without_relevant"] == count - case["n_valid_queries"]
-
-
-@pytest.mark.parametrize("case", CASES["clustering_cases"], ids=lambda case: case["id"])
-def test_clusters_have_their_scores(case: dict[str, Any]) -> None:
-    clusters = np.array(case["clusters"])
-    apart = np.eye(clusters.max() + 1)[clusters]  # k-means can but find these clusters
-    clustering = Clustering(clusters=len(apart[0]), distance="l2", restarts=20)
-    metrics = run([clustering], [table("query", apart, np.array(case["labels"]))])
-    expected = {name.lower(): case[name] for name in ("NMI", "AMI")}
-    assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-6)
