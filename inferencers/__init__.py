@@ -26,3 +26,5 @@ from milepost.inferencers._nearest_centroid import NearestCentroid as NearestCen
 from milepost.inferencers._clustering import Clustering as Clustering
 from milepost.inferencers._embedding_health import EmbeddingHealth as EmbeddingHealth
 from milepost.inferencers._save_outputs import SaveOutputs as SaveOutputs
+from milepost.inferencers._torch_metric import TorchMetric as TorchMetric
+from milepost.inferencers._keras_metric import KerasMetric as KerasMetric

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from milepost.inferencers import ConfusionMatrix as ConfusionMatrix
     from milepost.inferencers import EmbeddingHealth as EmbeddingHealth
     from milepost.inferencers import Inferencer as Inferencer
+    from milepost.inferencers import KerasMetric as KerasMetric
     from milepost.inferencers import MatchRate as MatchRate
     from milepost.inferencers import NearestCentroid as NearestCentroid
     from milepost.inferencers import PairInferencer as PairInferencer
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from milepost.inferencers import ScalarStats as ScalarStats
     from milepost.inferencers import SoftmaxVote as SoftmaxVote
     from milepost.inferencers import any_shared as any_shared
+    from milepost.inferencers import TorchMetric as TorchMetric
     from milepost.neighbors import CosineSimilarity as CosineSimilarity
     from milepost.neighbors import DiskIndexer as DiskIndexer
     from milepost.neighbors import DotProductSimilarity as DotProductSimilarity
@@ -76,7 +78,7 @@ _NAMES = {
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),
         *("ConfusionMatrix", "Calibration", "NearestCentroid", "Clustering", "EmbeddingHealth"),
-        *("SaveOutputs",),
+        *("SaveOutputs", "TorchMetric", "KerasMetric"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),
         *("any_shared", "SoftmaxVote"),

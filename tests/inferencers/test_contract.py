@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ def scalar_columns(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[
 def logits(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
     values = rng.integers(0, 4, (size, 7)).astype(np.float16)  # with many ties
     return {"output": values, "label": rng.integers(0, 7, (size, 1), np.uint8)}
+
+
+def logits_of_7(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    values = rng.integers(0, 4, (size, 7)).astype(np.float32)
+    return {"output": values, "label": rng.integers(0, 7, size)}
 
 
 def wrong(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
@@ -200,6 +206,20 @@ CASES = {
         lambda: inferencers.EmbeddingHealth(sample=5, labels=None, k=2), unhealthy
     ),
 }
+
+if find_spec("torchmetrics"):
+    from torchmetrics import MetricCollection
+    from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
+
+    CASES["TorchMetric"] = Case(
+        lambda: inferencers.TorchMetric(MulticlassAccuracy(7, average="micro")), logits_of_7
+    )
+    CASES["TorchMetric of a collection"] = Case(
+        lambda: inferencers.TorchMetric(
+            MetricCollection([MulticlassAccuracy(7), MulticlassAUROC(7, thresholds=9)], prefix="c_")
+        ),
+        logits_of_7,
+    )
 
 NATIVE = [name for name, case in CASES.items() if case.make().arrays == "native"]
 NAMED_ELSEWHERE = ("ScalarStats", "TorchMetric", "KerasMetric")  # their metrics
