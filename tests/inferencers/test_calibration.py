@@ -99,3 +99,17 @@ def test_rows_with_nan_are_named() -> None:
 def test_bins_are_counted_from_1() -> None:
     with pytest.raises(ValueError, match=r"^`bins` must be at least 1, got 0$"):
         Calibration(bins=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 20))
+def test_a_resample_has_the_values_of_its_rows(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(size=(count, 3)), rng.integers(0, 3, count)
+    weights = rng.multinomial(count, np.full(count, 1 / count), 3)
+    calibration = evaluated(logits, labels)
+    drawn = calibration.resampled(calibration.evidence(), weights.astype(float), "query")
+    for at, times in enumerate(weights):
+        rows = np.repeat(np.arange(count), times)
+        expected = evaluated(logits[rows], labels[rows]).compute()
+        assert {name: values[at] for name, values in drawn.items()} == pytest.approx(expected)

@@ -119,3 +119,17 @@ def test_logits_without_number_are_named() -> None:
 def test_confused_pairs_are_counted_from_0() -> None:
     with pytest.raises(ValueError, match=r"^`confused` must be 0 or more, got -1$"):
         ConfusionMatrix(confused=-1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 20))
+def test_a_resample_has_the_values_of_its_rows(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    predicted, labels = rng.integers(0, 4, (2, count))
+    weights = rng.multinomial(count, np.full(count, 1 / count), 3)
+    matrix = evaluated(predicted, labels)
+    drawn = matrix.resampled(matrix.evidence(), weights.astype(float), "query")
+    for at, times in enumerate(weights):
+        rows = np.repeat(np.arange(count), times)
+        expected = evaluated(predicted[rows], labels[rows]).compute()
+        assert {name: values[at] for name, values in drawn.items()} == pytest.approx(expected)

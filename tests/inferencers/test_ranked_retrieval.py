@@ -22,7 +22,7 @@ def rows_of(role: str, ids: Any, embeddings: Any) -> Any:
 
 def evaluate(judgements: Any, queries: Any, corpus: Any, **options: Any) -> Any:
     shared_ids = options.pop("shared_ids", False)
-    ranked = RankedRetrieval(judgements=judgements, distance="dot", **options)
+    ranked = RankedRetrieval(judgements=judgements, **{"distance": "dot", **options})
     ranked.shared_ids = shared_ids
     return run([ranked], [rows_of("query", *queries), rows_of("gallery", *corpus)])
 

@@ -12,7 +12,8 @@ from milepost.inferencers import RankedRetrieval
 from tests.inferencers.rounds import run
 from tests.inferencers.test_ranked_retrieval import evaluate, rows_of, small_case
 
-evaluation = pytest.importorskip("sentence_transformers.evaluation")
+cos_sim = pytest.importorskip("sentence_transformers.util").cos_sim
+evaluation = pytest.importorskip("sentence_transformers.sentence_transformer.evaluation")
 
 PEER = {
     "accuracy@k": "hit_rate",
@@ -24,21 +25,23 @@ PEER = {
 }
 
 
+def evaluator(relevant: Any, queries: Any, corpus: Any, k: int, **options: Any) -> Any:
+    """Return the evaluator; the texts of queries and documents are their ids."""
+    kinds = "accuracy", "precision_recall", "mrr", "ndcg", "map"
+    depths = {f"{kind}_at_k": [k] for kind in kinds}
+    texts = ({name: name for name in names} for names in (queries[0], corpus[0]))
+    return evaluation.InformationRetrievalEvaluator(*texts, relevant, **depths, **options)
+
+
 def their_values(relevant: Any, queries: Any, corpus: Any, k: int) -> Any:
     """Return what the evaluator finds in the scores of all pairs."""
-    depths = {
-        f"{name}_at_k": [k] for name in ("accuracy", "precision_recall", "mrr", "ndcg", "map")
-    }
-    evaluator = evaluation.InformationRetrievalEvaluator(
-        dict.fromkeys(queries[0], ""), dict.fromkeys(corpus[0], ""), relevant, **depths
-    )
     scores = np.asarray(queries[1], "f8") @ np.asarray(corpus[1], "f8").T
     found = [
         [{"corpus_id": name, "score": score} for name, score in zip(corpus[0], row, strict=True)]
         for query, row in zip(queries[0], scores.tolist(), strict=True)
         if relevant.get(query)
     ]
-    return evaluator.compute_metrics(found)
+    return evaluator(relevant, queries, corpus, k).compute_metrics(found)
 
 
 @settings(max_examples=30, deadline=None)
@@ -58,3 +61,26 @@ def test_tensors_give_the_values_of_arrays() -> None:
     tensors = [{**each, "output": torch.from_numpy(each["output"])} for each in rows]
     ranked = RankedRetrieval(judgements=judgements, distance="dot")
     assert run([ranked], tensors) == evaluate(judgements, queries, corpus)
+
+
+@pytest.mark.parametrize("k", [1, 10])
+def test_values_are_those_of_a_whole_evaluation_of_sentence_transformers(
+    k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    queries = [f"q{at}" for at in range(40)], rng.normal(size=(40, 8)).astype("f4")
+    corpus = [f"d{at}" for at in range(500)], rng.normal(size=(500, 8)).astype("f4")
+    relevant = {name: set(rng.choice(corpus[0], 5).tolist()) for name in queries[0][:30]}
+    embeddings = dict(zip(*queries, strict=True)) | dict(zip(*corpus, strict=True))
+    theirs = evaluator(
+        relevant, queries, corpus, k, score_functions={"cosine": cos_sim}, corpus_chunk_size=64
+    )
+    monkeypatch.setattr(
+        theirs,
+        "embed_inputs",
+        lambda model, names, **options: torch.from_numpy(np.stack([embeddings[x] for x in names])),
+    )
+    expected = theirs.compute_metrices(torch.nn.Identity())["cosine"]
+    ours = evaluate(relevant, queries, corpus, k=k, distance="cosine")
+    for name, base in PEER.items():
+        assert ours[f"{base}@{k}"] == pytest.approx(expected[name][k], abs=1e-6), name
