@@ -170,15 +170,15 @@ class JudgedQueries:
         return JudgedLists(grades, relevant, least, gain(np.nan_to_num(grades)), gain(best))
 
     def _keep(self, codes: Ints) -> None:
-        near = self._lists.first(self._how.kept)
-        grades = self._judgements.grades(codes, near.codes)
-        rows, columns = np.nonzero(near.codes >= 0)
+        near = self._lists.codes[:, : self._how.kept]
+        grades = self._judgements.grades(codes, near)
+        rows, columns = np.nonzero(near >= 0)
         self._kept.append(
             {
                 "id": self._rows.ids[self._chosen][rows],
                 "rank": columns + 1,
-                "neighbor": near.ids[rows, columns],
-                "score": near.scores[rows, columns],
+                "neighbor": self._lists.ids_at(rows, columns),
+                "score": self._lists.scores[rows, columns],
                 "grade": grades[rows, columns],
                 "relevant": grades[rows, columns] >= self._how.least,
             }
