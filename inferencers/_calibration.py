@@ -50,7 +50,8 @@ class Calibration(Inferencer):
 
     Raises:
         ValueError: `bins` is below 1. From `update`: an array of another shape, a label that is no
-            index of a class, probabilities below 0 or of another sum than 1.
+            index of a class, a largest logit that is infinite, probabilities below 0 or of another
+            sum than 1.
         NonFiniteError: from `update`: a value is NaN.
 
     Example:
@@ -168,6 +169,9 @@ class Calibration(Inferencer):
         reject_nan(rows, name, logits)
         labels = class_indices(rows, self.fetches[1], logits.shape[1])
         if not self._given:
+            largest = logits.max(axis=1)
+            rule = "must have a finite number as the largest of each row"
+            reject(rows, name, largest, ~np.isfinite(largest), rule)
             return log_softmax(logits), labels
         rule = "must not hold a probability below 0"
         reject(rows, name, logits.min(axis=1), logits.min(axis=1) < 0, rule)

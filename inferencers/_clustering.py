@@ -121,7 +121,7 @@ class Clustering(PairInferencer):
         self.reset()
 
     def reset(self) -> None:
-        self._collected = PairRows(*self.fetches)
+        self._collected = PairRows(self.fetches[0], self.fetches[1])
         self._others: list[LabelTable] = []
         self._sample: RowSample | None = None
         self._centroids: Floats | None = None

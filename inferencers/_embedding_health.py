@@ -51,8 +51,8 @@ class EmbeddingHealth(Inferencer):
 
     Args:
         embeddings: the output that holds embeddings, shape (N, d), computed with in float32.
-        labels: a field of integers, booleans, floats or strings, shape (N,); None leaves out
-            `alignment`.
+        labels: a field of integers, booleans, floats or strings, shape (N,), or of rows of them,
+            shape (N, C); None leaves out `alignment`.
         sample: how many rows are compared with each other, at least 2.
         k: neighbours for `hubness`, at least 1.
         name: prefixes the metrics where two inferencers would log the same name.
@@ -100,8 +100,7 @@ class EmbeddingHealth(Inferencer):
         kept = embeddings[finite]
         columns = {"id": np.asarray(rows["id"])[finite], "embedding": kept}
         if len(self.fetches) > 1:
-            labels = as_labels(rows[self.fetches[1]], self.fetches[1])
-            columns["label"] = labels.reshape(len(embeddings))[finite]
+            columns["label"] = as_labels(rows[self.fetches[1]], self.fetches[1])[finite]
         self._rows += len(embeddings)
         self._bad += len(embeddings) - len(kept)
         if len(kept):
@@ -227,7 +226,9 @@ def alignment(units: NDArray[np.float32], labels: NDArray[Any]) -> float:
 
     The sum over the pairs of a class is n (sum of |u|^2) - |sum of u|^2.
     """
-    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    axis = 0 if labels.ndim > 1 else None
+    _, codes, counts = np.unique(labels, axis=axis, return_inverse=True, return_counts=True)
+    codes = codes.reshape(-1)
     pairs = int((counts * (counts - 1) // 2).sum())
     if not pairs:
         return math.nan

@@ -101,7 +101,7 @@ class NearestCentroid(PairInferencer):
         self.reset()
 
     def reset(self) -> None:
-        self._collected = PairRows(*self.fetches)
+        self._collected = PairRows(self.fetches[0], self.fetches[1])
         self._others: list[LabelTable] = []
         self._largest = 0.0  # of the numbers in the rows of other workers
         self._centroids: Centroids | None = None

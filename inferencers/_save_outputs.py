@@ -40,7 +40,7 @@ class SaveOutputs(Inferencer):
     Memory: a block of about 32 MiB, a few numbers a row, and the strings.
 
     Args:
-        *names: fields or outputs of numbers or strings, shape (N, ...).
+        *names: fields or outputs of numbers or strings, shape (N, ...); by default `"output"`.
         path: the folder; it is made if it is not there. Other files in it stay.
         format: as above.
         dtype: for floating-point numbers: `"float16"`, `"bfloat16"` (rounded to nearest, and saved
@@ -49,7 +49,7 @@ class SaveOutputs(Inferencer):
         name: prefixes the metric where two inferencers would log the same name.
 
     Raises:
-        ValueError: no name, one that is given twice, or a dtype for the projector. In a run: a
+        ValueError: a name that is given twice, or a dtype for the projector. In a run: a
             value that is not a number or a string, one beyond float16, or another shape than
             before.
         UnknownNameError: the format or the dtype does not exist.
@@ -74,8 +74,9 @@ class SaveOutputs(Inferencer):
         dtype: Literal["float16", "bfloat16"] | None = None,
         name: str = "save_outputs",
     ) -> None:
-        if not names or len(set(names)) < len(names) or {"id", "role"} & set(names):
-            msg = f"`names` must be one or more different names but 'id' and 'role', got {names}"
+        names = names or ("output",)
+        if len(set(names)) < len(names) or {"id", "role"} & set(names):
+            msg = f"`names` must be different names, not 'id' and 'role', got {names}"
             raise ValueError(msg)
         if format not in WRITERS:
             raise unknown_name("format", format, WRITERS)

@@ -96,6 +96,17 @@ def test_rows_with_nan_are_named() -> None:
         evaluated([[0.0, 1.0], [np.nan, 1.0]], [0, 1])
 
 
+def test_a_class_may_be_masked_out() -> None:
+    assert evaluated([[0.0, -np.inf]], [0]).compute() == {"ece": 0.0, "brier": 0.0, "nll": 0.0}
+
+
+@pytest.mark.parametrize("row", [[np.inf, 0.0], [-np.inf, -np.inf]])
+def test_the_largest_logit_is_finite(row: list[float]) -> None:
+    message = f"`output` must have a finite number as the largest of each row, got {row[0]} at id 1"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        evaluated([[0.0, 1.0], row], [0, 1])
+
+
 def test_bins_are_counted_from_1() -> None:
     with pytest.raises(ValueError, match=r"^`bins` must be at least 1, got 0$"):
         Calibration(bins=0)

@@ -101,6 +101,12 @@ def test_a_hub_shows_in_the_skew_and_in_the_evidence() -> None:
     assert metrics["hubness"] == pytest.approx(stats.skew([3, 1, 0, 0]))
 
 
+def test_rows_of_labels_are_alike_where_all_columns_are() -> None:
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    columns = np.array([[0, 0], [0, 1], [0, 0], [1, 1], [0, 1], [1, 1]])
+    assert evaluated(x, columns) == evaluated(x, columns @ [2, 1])
+
+
 def test_the_sample_does_not_depend_on_the_width_of_ids_nor_on_the_split() -> None:
     ids = np.array([f"{at}" for at in range(200)])
     wide = ids.astype("<U20")

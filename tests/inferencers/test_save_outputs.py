@@ -178,7 +178,7 @@ def test_an_empty_run_saves_nothing(tmp_path: Path) -> None:
 
 def test_it_saves_what_a_runner_fetches(tmp_path: Path) -> None:
     data = {"output": np.arange(6.0).reshape(3, 2), "label": np.array([2, 1, 0])}
-    metrics = mp.evaluate(None, data, [mp.SaveOutputs("output", path=tmp_path, format="npy")])
+    metrics = mp.evaluate(None, data, [mp.SaveOutputs(path=tmp_path, format="npy")])
     assert metrics == {"validation/rows_saved": 3.0}
     np.testing.assert_array_equal(np.load(tmp_path / "output.npy"), data["output"])
     np.testing.assert_array_equal(np.load(tmp_path / "id.npy"), [0, 1, 2])
@@ -212,9 +212,9 @@ def test_the_projector_takes_one_vector_a_row(tmp_path: Path) -> None:
         save(rows_of(4), tmp_path, "label", "output", format="projector")
 
 
-@pytest.mark.parametrize("names", [(), ("a", "a"), ("id",)])
+@pytest.mark.parametrize("names", [("a", "a"), ("id",)])
 def test_names_are_different(tmp_path: Path, names: Any) -> None:
-    message = f"`names` must be one or more different names but 'id' and 'role', got {names}"
+    message = f"`names` must be different names, not 'id' and 'role', got {names}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         SaveOutputs(*names, path=tmp_path)
 
