@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from milepost.inferencers import SaveOutputs as SaveOutputs
     from milepost.inferencers import ScalarStats as ScalarStats
     from milepost.inferencers import SoftmaxVote as SoftmaxVote
-    from milepost.inferencers import any_shared as any_shared
     from milepost.inferencers import TorchMetric as TorchMetric
+    from milepost.inferencers import any_shared as any_shared
     from milepost.neighbors import CosineSimilarity as CosineSimilarity
     from milepost.neighbors import DiskIndexer as DiskIndexer
     from milepost.neighbors import DotProductSimilarity as DotProductSimilarity

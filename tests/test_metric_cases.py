@@ -235,6 +235,8 @@ def test_two_streams_are_queries_and_a_gallery(form: str) -> None:
     data = {role: dataset(on_an_ellipse(x), case["labels"]) for role, x in streams.items()}
     given, _ = retrieve(data, model, len(case["labels"]), shared_ids=False)
     agree(given, case["expected"]["train"])
+
+
 @pytest.mark.parametrize("case", CASES["clustering_cases"], ids=lambda case: case["id"])
 @every_form
 def test_clustering_reproduces_the_shared_values(case: dict[str, Any], form: str) -> None:

@@ -18,10 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from milepost.callbacks import KeepBest, Loop, Record
-    ),
 import milepost as mp
-from milepost.callbacks import KeepBest, Loop
+from milepost.callbacks import KeepBest, Loop, Record
 from milepost.errors import LostRankError
 from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
 from milepost.predictors import OfflinePredictor
