@@ -32,5 +32,6 @@ def test_values_are_those_of_torchmetrics(seed: int, rows: int, classes: int) ->
         inferencer.update({"id": np.arange(rows), "output": logits, "label": labels})
         ours.update(inferencer.compute() or {})
     for name, metric in theirs.items():
-        metric.update(torch.from_numpy(logits), torch.from_numpy(labels))
+        probabilities = torch.from_numpy(logits).softmax(dim=1)  # it may take logits for such
+        metric.update(probabilities, torch.from_numpy(labels))
         assert ours[name] == pytest.approx(metric.compute().item(), abs=1e-6), name
