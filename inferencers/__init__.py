@@ -19,3 +19,12 @@ from milepost.inferencers._retrieval import Retrieval as Retrieval
 from milepost.inferencers._relevance import any_shared as any_shared
 from milepost.inferencers._votes import SoftmaxVote as SoftmaxVote
 from milepost.inferencers._match_rate import MatchRate as MatchRate
+from milepost.inferencers._ranked_retrieval import RankedRetrieval as RankedRetrieval
+from milepost.inferencers._confusion_matrix import ConfusionMatrix as ConfusionMatrix
+from milepost.inferencers._calibration import Calibration as Calibration
+from milepost.inferencers._nearest_centroid import NearestCentroid as NearestCentroid
+from milepost.inferencers._clustering import Clustering as Clustering
+from milepost.inferencers._embedding_health import EmbeddingHealth as EmbeddingHealth
+from milepost.inferencers._save_outputs import SaveOutputs as SaveOutputs
+from milepost.inferencers._torch_metric import TorchMetric as TorchMetric
+from milepost.inferencers._keras_metric import KerasMetric as KerasMetric

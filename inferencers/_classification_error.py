@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from milepost.inferencers._column import column, flags, reject, reject_nan
+from milepost.inferencers._column import class_indices, flags, logits_of, reject_nan
 from milepost.inferencers._inferencer import Inferencer, Rows, State
 
 
@@ -98,24 +98,13 @@ class ClassificationError(Inferencer):
 
     def _ranks(self, rows: Rows) -> NDArray[np.int32]:
         logits_name, labels_name = self.fetches
-        logits = np.asarray(rows[logits_name])
-        if logits.ndim != 2 or logits.shape[1] < 2 or logits.dtype.kind not in "biuf":
-            msg = (
-                f"`{logits_name}` must hold a real number for each row and class, shape (N, C), "
-                f"C ≥ 2, got {logits.dtype} of shape {logits.shape}; for one score a row there is "
-                "BinaryClassificationStats"
-            )
-            raise ValueError(msg)
-        labels = column(rows, labels_name)
+        logits = logits_of(rows, logits_name)
         reject_nan(rows, logits_name, logits)
-        classes = logits.shape[1]
-        is_index = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
-        rule = f"must hold the index of a class, 0 to {classes - 1}"
-        reject(rows, labels_name, labels, ~is_index, rule)
-        return ranks_of(logits, labels.astype(np.intp))
+        labels = class_indices(rows, labels_name, logits.shape[1])
+        return ranks_of(logits, labels)
 
 
-def ranks_of(logits: NDArray[Any], labels: NDArray[np.intp]) -> NDArray[np.int32]:
+def ranks_of(logits: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return the rank of each row's class, from 1; of equal logits the first ranks first.
 
     Args:

@@ -52,6 +52,44 @@ def flags(rows: Rows, name: str) -> NDArray[np.bool_]:
     return ones
 
 
+def class_indices(rows: Rows, name: str, classes: int | None) -> NDArray[np.int64]:
+    """Return a fetched array of the index of a class a row, shape (N,).
+
+    Args:
+        rows: one batch.
+        name: an array of shape (N,) or (N, 1), any real dtype.
+        classes: how many classes there are; None where nothing says it.
+
+    Raises:
+        ValueError: a value is no index; its row's id is named.
+    """
+    values = column(rows, name)
+    with np.errstate(invalid="ignore"):
+        is_index = (values >= 0) & (values == np.floor(values))
+    if classes is not None:
+        is_index &= values < classes
+    top = "up" if classes is None else f"to {classes - 1}"
+    reject(rows, name, values, ~is_index, f"must hold the index of a class, 0 {top}")
+    return values.astype(np.int64)
+
+
+def logits_of(rows: Rows, name: str) -> NDArray[Any]:
+    """Return a fetched array of a real number for each row and class, shape (N, C), C ≥ 2.
+
+    Raises:
+        ValueError: it is another.
+    """
+    logits = np.asarray(rows[name])
+    if logits.ndim != 2 or logits.shape[1] < 2 or logits.dtype.kind not in "biuf":
+        msg = (
+            f"`{name}` must hold a real number for each row and class, shape (N, C), "
+            f"C ≥ 2, got {logits.dtype} of shape {logits.shape}; for one score a row there is "
+            "BinaryClassificationStats"
+        )
+        raise ValueError(msg)
+    return logits
+
+
 def reject(rows: Rows, name: str, values: NDArray[Any], bad: NDArray[np.bool_], rule: str) -> None:
     """Raise a ValueError that names the first bad value and its row's id, if there is one."""
     if bad.any():

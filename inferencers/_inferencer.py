@@ -122,7 +122,7 @@ class PairInferencer(Inferencer):
             sets it before a run.
     """
 
-    roles = ("query", "gallery")
+    roles: tuple[str, ...] = ("query", "gallery")
     shared_ids: bool = False
     max_memory_bytes: int | None = None
 

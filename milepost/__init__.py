@@ -31,13 +31,22 @@ if TYPE_CHECKING:
     from milepost.callbacks.monitors import Terminal as Terminal
     from milepost.inferencers import BinaryClassificationStats as BinaryClassificationStats
     from milepost.inferencers import Bootstrap as Bootstrap
+    from milepost.inferencers import Calibration as Calibration
     from milepost.inferencers import ClassificationError as ClassificationError
+    from milepost.inferencers import Clustering as Clustering
+    from milepost.inferencers import ConfusionMatrix as ConfusionMatrix
+    from milepost.inferencers import EmbeddingHealth as EmbeddingHealth
     from milepost.inferencers import Inferencer as Inferencer
+    from milepost.inferencers import KerasMetric as KerasMetric
     from milepost.inferencers import MatchRate as MatchRate
+    from milepost.inferencers import NearestCentroid as NearestCentroid
     from milepost.inferencers import PairInferencer as PairInferencer
+    from milepost.inferencers import RankedRetrieval as RankedRetrieval
     from milepost.inferencers import Retrieval as Retrieval
+    from milepost.inferencers import SaveOutputs as SaveOutputs
     from milepost.inferencers import ScalarStats as ScalarStats
     from milepost.inferencers import SoftmaxVote as SoftmaxVote
+    from milepost.inferencers import TorchMetric as TorchMetric
     from milepost.inferencers import any_shared as any_shared
     from milepost.neighbors import CosineSimilarity as CosineSimilarity
     from milepost.neighbors import DiskIndexer as DiskIndexer
@@ -67,7 +76,9 @@ _NAMES = {
     ),
     "milepost.callbacks.monitors": ("Monitor", "Terminal", "JsonLines", "TensorBoard"),
     "milepost.inferencers": (
-        *("Inferencer", "PairInferencer", "Retrieval", "MatchRate"),
+        *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),
+        *("ConfusionMatrix", "Calibration", "NearestCentroid", "Clustering", "EmbeddingHealth"),
+        *("SaveOutputs", "TorchMetric", "KerasMetric"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),
         *("any_shared", "SoftmaxVote"),

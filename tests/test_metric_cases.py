@@ -1,4 +1,4 @@
-"""The shared values of retrieval metrics, through the front door."""
+"""The shared values of retrieval and of clustering, through the front door."""
 
 import json
 import math
@@ -235,3 +235,16 @@ def test_two_streams_are_queries_and_a_gallery(form: str) -> None:
     data = {role: dataset(on_an_ellipse(x), case["labels"]) for role, x in streams.items()}
     given, _ = retrieve(data, model, len(case["labels"]), shared_ids=False)
     agree(given, case["expected"]["train"])
+
+
+@pytest.mark.parametrize("case", CASES["clustering_cases"], ids=lambda case: case["id"])
+@every_form
+def test_clustering_reproduces_the_shared_values(case: dict[str, Any], form: str) -> None:
+    model, dataset = FORMS[form]
+    clusters = np.array(case["clusters"])
+    apart = np.eye(clusters.max() + 1)[clusters]  # k-means can but find these clusters
+    clustering = mp.Clustering(clusters=apart.shape[1], distance="l2", restarts=20)
+    metrics = mp.evaluate(model, dataset(apart, case["labels"]), [clustering])
+    for name in ("NMI", "AMI"):
+        given = metrics[f"validation/{name.lower()}"]
+        assert given == pytest.approx(case[name], abs=1e-6), name

@@ -1,9 +1,14 @@
 """What every inferencer promises, run over each of them."""
 
+import atexit
 import math
 import pickle
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +57,11 @@ def logits(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
     return {"output": values, "label": rng.integers(0, 7, (size, 1), np.uint8)}
 
 
+def logits_of_7(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    values = rng.integers(0, 4, (size, 7)).astype(np.float32)
+    return {"output": values, "label": rng.integers(0, 7, size)}
+
+
 def wrong(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
     return {"wrong": rng.random(size) < 0.3}
 
@@ -93,10 +103,29 @@ def lone_labels(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any
     return {**embeddings(rng, size), "label": np.array([f"label {at}" for at in range(size)])}
 
 
+def predictions(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    return {"output": rng.integers(0, 6, size), "label": rng.integers(0, 7, (size, 1))}
+
+
+def unhealthy(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    values = rng.normal(size=(size, 3)).astype(np.float16)
+    values[::7, 1] = np.nan
+    ids = np.array([f"{at:o}" for at in range(size)], dtype="<U9")
+    return {"id": ids, "output": values, "label": rng.integers(0, 5, size)}
+
+
 def shared(inferencer: PairInferencer) -> PairInferencer:
     inferencer.shared_ids = True  # as the runner sets it
     return inferencer
 
+
+JUDGEMENTS = {
+    str(query): {str(document): document % 4 for document in range(query, 30, 1 + query % 5)}
+    for query in range(1, 13)
+}
+
+FOLDER = Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 CASES = {
     "ScalarStats": Case(lambda: inferencers.ScalarStats("loss"), scalars),
@@ -143,7 +172,54 @@ CASES = {
         lambda: shared(inferencers.MatchRate(distance="dot")), with_gallery
     ),
     "MatchRate without genuine pairs": Case(inferencers.MatchRate, lone_labels),
+    "RankedRetrieval": Case(
+        lambda: inferencers.RankedRetrieval(judgements=JUDGEMENTS, k=(1, 5)), with_gallery
+    ),
+    "RankedRetrieval in a corpus with the queries": Case(
+        lambda: shared(inferencers.RankedRetrieval(judgements=JUDGEMENTS, distance="l2")),
+        with_gallery,
+    ),
+    "ConfusionMatrix": Case(inferencers.ConfusionMatrix, logits),
+    "ConfusionMatrix of predictions": Case(inferencers.ConfusionMatrix, predictions),
+    "Calibration": Case(inferencers.Calibration, logits),
+    "NearestCentroid": Case(inferencers.NearestCentroid, embeddings),
+    "NearestCentroid in a gallery": Case(
+        lambda: inferencers.NearestCentroid(distance="l2", k=(1, 3)), with_gallery
+    ),
+    "NearestCentroid in a gallery with the queries": Case(
+        lambda: shared(inferencers.NearestCentroid(distance="dot")), with_gallery
+    ),
+    "NearestCentroid of lone labels": Case(inferencers.NearestCentroid, lone_labels),
+    "Clustering": Case(inferencers.Clustering, embeddings),
+    "Clustering of strings": Case(
+        lambda: inferencers.Clustering(clusters=3, distance="l2", metrics="nmi"), lone_labels
+    ),
+    "SaveOutputs": Case(
+        lambda: inferencers.SaveOutputs("output", "label", path=FOLDER / "parquet"), with_gallery
+    ),
+    "SaveOutputs of columns": Case(
+        lambda: inferencers.SaveOutputs("output", "label", path=FOLDER / "npy", format="npy"),
+        lone_labels,
+    ),
+    "EmbeddingHealth": Case(inferencers.EmbeddingHealth, unhealthy),
+    "EmbeddingHealth of a sample": Case(
+        lambda: inferencers.EmbeddingHealth(sample=5, labels=None, k=2), unhealthy
+    ),
 }
+
+if find_spec("torchmetrics"):
+    from torchmetrics import MetricCollection
+    from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
+
+    CASES["TorchMetric"] = Case(
+        lambda: inferencers.TorchMetric(MulticlassAccuracy(7, average="micro")), logits_of_7
+    )
+    CASES["TorchMetric of a collection"] = Case(
+        lambda: inferencers.TorchMetric(
+            MetricCollection([MulticlassAccuracy(7), MulticlassAUROC(7, thresholds=9)], prefix="c_")
+        ),
+        logits_of_7,
+    )
 
 NATIVE = [name for name, case in CASES.items() if case.make().arrays == "native"]
 NAMED_ELSEWHERE = ("ScalarStats", "TorchMetric", "KerasMetric")  # their metrics
@@ -321,7 +397,7 @@ def test_rows_are_not_changed(case: Case) -> None:
     evaluate(case, [rows])
     fresh = case.rows()
     assert rows.keys() == fresh.keys()
-    assert all(np.array_equal(rows[name], fresh[name]) for name in rows)
+    assert all(rows[name].tobytes() == fresh[name].tobytes() for name in rows)
 
 
 def test_rows_may_be_overwritten_after_an_update(case: Case) -> None:

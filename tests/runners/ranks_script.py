@@ -1,9 +1,12 @@
 """What every rank of `test_ranks` runs, under `python -m torch.distributed.run`."""
 
+import atexit
 import copy
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ from torch import distributed, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
+from torchmetrics.classification import MulticlassAccuracy
 
+import milepost as mp
 from milepost.callbacks import KeepBest, Loop, Record
 from milepost.errors import LostRankError
 from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
@@ -67,6 +72,33 @@ def pairs() -> list[Inferencer]:
     ]
 
 
+JUDGEMENTS = {
+    query: {document: document % 3 for document in range(0, 23, 1 + query)} for query in range(9)
+}
+
+
+def others() -> list[Inferencer]:
+    return [
+        mp.ConfusionMatrix(),
+        mp.Calibration(),
+        mp.NearestCentroid(),
+        mp.Clustering(clusters=2),
+        mp.EmbeddingHealth(k=1),
+        mp.TorchMetric(MulticlassAccuracy(4)),
+    ]
+
+
+def shared_folder() -> str:
+    """Return a folder that all ranks share, and that goes with the first."""
+    rank, size = rank_and_size()
+    folders = [tempfile.mkdtemp() if rank == 0 else ""]
+    if rank == 0:
+        atexit.register(shutil.rmtree, folders[0], ignore_errors=True)
+    if size > 1:
+        distributed.broadcast_object_list(folders)
+    return folders[0]
+
+
 def first(count: int) -> TensorDataset:
     return TensorDataset(embeddings[:count], labels[:count])
 
@@ -116,6 +148,17 @@ CASES: dict[str, Callable[[], tuple[Any, list[Inferencer], dict[str, Any]]]] = {
         {"input": embeddings.numpy(), "label": labels.numpy(), "id": NAMES},
         pairs(),
         {"batch_size": 3, "inputs": ("input",)},
+    ),
+    "others: uneven": lambda: (EMBEDDED, others(), {"batch_size": 5}),
+    "others: an empty shard": lambda: (first(2), others(), {}),
+    "others: gallery": lambda: (
+        {"query": first(9), "gallery": EMBEDDED},
+        [
+            mp.RankedRetrieval(judgements=JUDGEMENTS, distance="l2"),
+            mp.NearestCentroid(name="centroid"),
+            mp.SaveOutputs("output", "label", path=shared_folder()),
+        ],
+        {"shared_ids": True, "batch_size": 2, "max_memory_bytes": 4096},
     ),
 }
 
