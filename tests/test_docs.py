@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PEERS = ("pytorch_metric_learning", "sklearn", "torchmetrics")
+PEERS = ("ir_measures", "pytorch_metric_learning", "scipy", "sklearn", "torchmetrics")
 ABSENT = [name for name in ("torch", "keras", *PEERS) if find_spec(name) is None]
 PAGES = [
     page
