@@ -72,9 +72,9 @@ class Relevance:
         self._counts = table.counts
         self._relevant, self._gain = relevant, gain
         self._codes_of = None if codes_of is None else np.append(codes_of, -1)
-        self._is_equality = relevant is None and gain is None
+        self.is_equality = relevant is None and gain is None
         cost = (1 if gain is None else 8) * max(1, len(table.labels))
-        self.step = 1 << 62 if self._is_equality else max(1, _PAIRS // cost)
+        self.step = 1 << 62 if self.is_equality else max(1, _PAIRS // cost)
 
     @property
     def is_graded(self) -> bool:
@@ -88,7 +88,7 @@ class Relevance:
     def totals(self, queries: Ints) -> Ints:
         """Return how many gallery rows are relevant to each of the queries, (Q,)."""
         queries = self.codes(queries)
-        if self._is_equality:
+        if self.is_equality:
             return self._counts[:, 1][queries]
         totals = np.zeros(len(self.labels), np.int64)
         codes = np.unique(queries)
@@ -116,7 +116,7 @@ class Relevance:
     def compared(self, queries: Ints) -> Compared:
         """Return some queries' labels, compared with all labels; at most `step` at once."""
         queries = self.codes(queries)
-        if self._is_equality:
+        if self.is_equality:
             return Compared(queries, queries[:0], None, None)
         codes, rows = np.unique(queries, return_inverse=True)
         return Compared(queries, rows, *self._tables(codes))
@@ -130,7 +130,7 @@ class Relevance:
 
         Nothing if relevance is not that of equal labels.
         """
-        if not self._is_equality:
+        if not self.is_equality:
             return None
         queries, gallery = self.codes(queries), self.codes(gallery)
         order = np.argsort(gallery, kind="stable")

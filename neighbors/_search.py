@@ -190,6 +190,7 @@ def count_before(
     *,
     distance: Distance = "cosine",
     exclude: Array | None = None,
+    allowed: Callable[[slice, slice], Array] | None = None,
     max_memory_bytes: int | None = None,
 ) -> Array:
     """Return how many gallery rows rank before a given place, int64 (Q,).
@@ -203,6 +204,7 @@ def count_before(
         positions: int (Q,), 0 ... G, the position of the place.
         distance: as for `search`.
         exclude: as for `search`.
+        allowed: as for `search`.
         max_memory_bytes: as for `search`.
 
     Example:
@@ -220,6 +222,8 @@ def count_before(
     for tile in tiles(queries, gallery, distance, budget, backend):
         place = scores[tile.rows], positions[tile.rows] - tile.columns.start
         before = _before(tile, *place, distance, backend)
+        if allowed is not None:
+            before &= backend.array(allowed(tile.rows, tile.columns), like=before)
         _put(before, tile.columns, exclude[tile.rows], False, backend)
         counts[tile.rows] += before.sum(axis=1)
     return counts
