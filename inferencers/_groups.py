@@ -46,6 +46,13 @@ class Groups:
         starts, stops = self._spans(groups)
         return np.asarray(self._ends[stops] - self._ends[starts])
 
+    def counts(self, groups: Ints, relevance: Relevance) -> Ints:
+        """Return how many gallery rows of each group bear each label of a level, (P, U)."""
+        counts = np.zeros((len(groups), len(relevance.labels)), np.int64)
+        rows, listed = self._listed(groups)
+        np.add.at(counts, (rows, relevance.codes(self._labels[listed])), self._counts[listed])
+        return counts
+
     def relevant(self, relevance: Relevance, queries: Ints, groups: Ints) -> Ints:
         """Return how many gallery rows of a query's group are relevant to it, (Q,).
 
@@ -64,12 +71,11 @@ class Groups:
         while at < len(first):
             done = ends[at - 1] if at else 0
             stop = max(at + 1, int(np.searchsorted(ends, done + _LISTED, side="right")))
-            lengths = (stops - starts)[at:stop]
-            rows = np.repeat(np.arange(at, stop), lengths)
-            listed = np.arange(len(rows)) - (ends[rows] - done - stops[rows])
-            pair = queries[first[rows]], self._labels[listed, None]
-            found = relevance.of_neighbors(*pair)[:, 0]
-            np.add.at(totals, rows[found], self._counts[listed[found]])
+            some = first[at:stop]
+            rows, listed = self._listed(groups[some])
+            pairs = queries[some[rows]], self._labels[listed, None]
+            found = relevance.of_neighbors(*pairs)[:, 0]
+            np.add.at(totals[at:stop], rows[found], self._counts[listed[found]])
             at = stop
         return np.asarray(totals[kinds])
 
@@ -87,3 +93,10 @@ class Groups:
             np.searchsorted(self._groups, groups, side=side) for side in ("left", "right")
         )
         return starts, stops
+
+    def _listed(self, groups: Ints) -> tuple[Ints, Ints]:
+        """Return each kind of each group: the position of the group, and that of the kind."""
+        starts, stops = self._spans(groups)
+        rows = np.repeat(np.arange(len(groups)), stops - starts)
+        ends = np.cumsum(stops - starts)
+        return rows, np.arange(len(rows)) - (ends - stops)[rows]

@@ -3,14 +3,15 @@
 Q is the number of queries, M that of metrics.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from milepost.inferencers._compared_labels import Bools, Ints
+from milepost.inferencers._groups import Groups
 from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._nearest_lists import NearestLists
 from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
@@ -24,8 +25,10 @@ from milepost.neighbors import (
     memory_budget,
     nearest_listed,
     search,
+    search_outside,
 )
 
+_SEARCHED_BYTES = 24  # of a neighbour that is found and left out
 _LISTED_COST = 32  # of scoring a listed pair, as a multiple of that of a pair in a block
 
 
@@ -37,11 +40,13 @@ class GalleryPart:
         ids: shape (G,).
         embeddings: float32 (G, d).
         codes: int64 (G,), label codes.
+        groups: int64 (G,), group codes; none if there are no groups.
     """
 
     ids: npt.NDArray[Any]
     embeddings: Array
     codes: Ints
+    groups: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ class QueryPasses:
         levels: their values, at each level of labels.
         gallery_size: the number of gallery rows of all workers.
         options: how to search.
+        groups: the groups that queries leave out, if there are any, and int64 (Q,), those that the
+            queries are in.
 
     Attributes:
         levels: as given.
@@ -93,10 +100,13 @@ class QueryPasses:
         levels: Sequence[QueryValues],
         gallery_size: int,
         options: SearchOptions,
+        groups: tuple[Groups, Ints] | None = None,
     ) -> None:
         self.levels = levels
         self.kept = KeptNeighbors(options.kept)
         self._rows, self._codes, self._options = rows, codes, options
+        self._groups = None if groups is None else groups[1]
+        self._left_out = codes * 0 if groups is None else groups[0].sizes(groups[1])
         self._gallery_size = gallery_size
         depths = np.max([level.depths for level in levels], axis=0)
         self._depths = depths.clip(min=options.kept, max=gallery_size)
@@ -163,7 +173,9 @@ class QueryPasses:
         room = memory_budget(self._options.max_memory_bytes, self._codes) // 2
         blocks = []
         while len(queries):
-            cost = np.arange(1, len(queries) + 1) * self._depths[queries] * entry_bytes
+            more = np.maximum.accumulate(self._left_out[queries])
+            cost = self._depths[queries] * entry_bytes + more * _SEARCHED_BYTES
+            cost *= np.arange(1, len(queries) + 1)
             size = max(1, int(np.searchsorted(cost, room, side="right")))
             blocks.append(np.sort(queries[:size]))
             queries = queries[size:]
@@ -177,10 +189,16 @@ class QueryPasses:
         return np.zeros(0, np.int64)
 
     def _own_copies(self, part: GalleryPart) -> Ints:
-        """Return the position of each query's own copy in the part, or -1; note its label."""
+        """Return the position of each query's own copy in the part, or -1; note its label.
+
+        A copy in the query's group is left out with that.
+        """
         if not self._options.leave_out_copies:
             return np.full(len(self._chosen), -1)
         positions = positions_of(self._rows.ids[self._chosen], part.ids)
+        if self._groups is not None:
+            inside = part.groups[positions] == self._groups[self._chosen]
+            positions[inside] = -1
         (found,) = np.nonzero(positions >= 0)
         self._own[self._chosen[found]] = part.codes[positions[found]]
         return positions
@@ -197,19 +215,32 @@ class QueryPasses:
                 codes = self._codes[chosen[levels == at]]
                 relevance = self.levels[at].relevance
                 found[levels == at] = relevance.of_gallery(codes, part.codes[gallery])
-            return found
+            return found if outside is None else found & outside(queries, gallery)
 
-        found = search(
-            self._embeddings,
-            beside(part.embeddings, self._embeddings),
-            1 if only_relevant else int(self._depths[self._chosen].max()),
-            distance=self._options.distance,
-            exclude=exclude,
-            allowed=relevant if only_relevant else None,
-            scored=only_relevant or self._options.scored or len(part.ids) < self._gallery_size,
-            max_memory_bytes=self._block_bytes,
-        )
+        outside = self._outside(part)
+        rows = self._embeddings, beside(part.embeddings, self._embeddings)
+        options: dict[str, Any] = {
+            "distance": self._options.distance,
+            "exclude": exclude,
+            "max_memory_bytes": self._block_bytes,
+        }
+        if only_relevant:
+            found = search(*rows, 1, allowed=relevant, **options)
+        else:
+            depth = int(self._depths[self._chosen].max())
+            options["scored"] = self._options.scored or len(part.ids) < self._gallery_size
+            if self._groups is not None:
+                groups = self._groups[self._chosen], part.groups
+                return search_outside(*rows, depth, *groups, **options)
+            found = search(*rows, depth, **options)
         return Neighbors(*map(backend_of(*found).numpy, found))
+
+    def _outside(self, part: GalleryPart) -> Callable[[slice, slice], Bools] | None:
+        """Return what says which rows of a part are not in the queries' groups, if any are."""
+        if self._groups is None:
+            return None
+        own, others = self._groups[self._chosen], part.groups
+        return lambda queries, gallery: own[queries, None] != others[None, gallery]
 
     def _best_relevant(self, part: GalleryPart, exclude: Ints) -> Neighbors | None:
         """Return each query's nearest relevant row, if there are few of them to score."""
@@ -224,6 +255,8 @@ class QueryPasses:
         found = [(start + rows, at) for start, pairs in listed for rows, at in [pairs.listed()]]
         rows, positions = map(np.concatenate, zip(*found, strict=True))
         others = positions != exclude[rows]
+        if self._groups is not None:
+            others &= self._groups[self._chosen[rows]] != part.groups[positions]
         return nearest_listed(
             self._embeddings,
             beside(part.embeddings, self._embeddings),
@@ -240,6 +273,7 @@ class QueryPasses:
             np.searchsorted(part.ids, self._lists.ids[:, 0]),
             distance=self._options.distance,
             exclude=exclude,
+            allowed=self._outside(part),
             max_memory_bytes=self._block_bytes,
         )
         return backend_of(counts).numpy(counts)

@@ -8,7 +8,8 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from milepost.inferencers._compared_labels import Bools, Floats, Ints
+from milepost.inferencers._compared_labels import Bools, Floats, Ints, LeftOut
+from milepost.inferencers._groups import Groups
 from milepost.inferencers._nearest_lists import NearestLists
 from milepost.inferencers._ranking_metrics import Ranking, RankingMetric, Winner
 from milepost.inferencers._relevance import Relevance
@@ -41,13 +42,15 @@ class QueryValues:
         relevance: which labels are relevant.
         metrics: what to find.
         winner: the label for which neighbours vote.
+        groups: the groups that queries leave out, if there are any, and int64 (Q,), those that the
+            queries are in.
 
     Attributes:
         relevance: as given.
         values: float64 (Q, M), NaN where not found yet or where nothing is relevant.
         has_relevant: bool (Q,), whether the gallery has a relevant row; known once it is ranked.
-        most_relevant: int64 (Q,), how many gallery rows are relevant, a query's own copy among
-            them.
+        most_relevant: int64 (Q,), how many gallery rows outside the query's group are relevant,
+            its own copy among them.
         depths: int64 (Q,), how many neighbours the metrics look at.
         unranked: int64, the queries whose list holds no relevant row, if its rank is asked for.
     """
@@ -58,17 +61,22 @@ class QueryValues:
         relevance: Relevance,
         metrics: Sequence[RankingMetric],
         winner: Winner,
+        groups: tuple[Groups, Ints] | None = None,
     ) -> None:
         self.relevance = relevance
         self.values = np.full((len(codes), len(metrics)), np.nan)
         self.has_relevant: Bools = np.zeros(len(codes), np.bool_)
         self.most_relevant = relevance.totals(codes)
+        if groups is not None:
+            own = groups[0].relevant(relevance, codes, groups[1])
+            self.most_relevant = self.most_relevant - own
         self.depths = np.full(len(codes), max([1, *(metric.k or 1 for metric in metrics)]))
         if any(metric.needs_r for metric in metrics):
             self.depths = np.maximum(self.depths, self.most_relevant)
         self.unranked = np.zeros(0, np.int64)
         self._graded_depth = max([0, *(each.k or 0 for each in metrics if each.base == "ndcg")])
         self._codes, self._metrics, self._winner = codes, metrics, winner
+        self._groups = groups
 
     def rank(self, queries: Ints, own: Ints, lists: NearestLists) -> Finding:
         """Find the values of queries.
@@ -110,7 +118,8 @@ class QueryValues:
         gains = best = None
         if self.relevance.is_graded and self._graded_depth:
             gains = compared.gain(neighbors[:, : self._graded_depth])
-            best = self.relevance.best_gains(compared, own, gains.shape[1])
+            left_out = self._left_out(queries)
+            best = self.relevance.best_gains(compared, own, gains.shape[1], left_out)
         return Ranking(
             compared.relevance(neighbors),
             relevant,
@@ -118,6 +127,12 @@ class QueryValues:
             gains,
             best,
         )
+
+    def _left_out(self, queries: Ints) -> LeftOut | None:
+        if self._groups is None:
+            return None
+        groups, codes = self._groups
+        return LeftOut(codes[queries], lambda some: groups.counts(some, self.relevance))
 
     def _put(self, queries: Ints, ranking: Ranking) -> None:
         for column, metric in enumerate(self._metrics):

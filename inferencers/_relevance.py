@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from milepost.inferencers._compared_labels import Bools, Compared, Floats, Ints
+from milepost.inferencers._compared_labels import Bools, Compared, Floats, Ints, LeftOut
 from milepost.inferencers._label_table import LabelTable
 
 RelevantLabels: TypeAlias = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.bool_]]
@@ -121,9 +121,11 @@ class Relevance:
         codes, rows = np.unique(queries, return_inverse=True)
         return Compared(queries, rows, *self._tables(codes))
 
-    def best_gains(self, compared: Compared, own: Ints, depth: int) -> Floats:
+    def best_gains(
+        self, compared: Compared, own: Ints, depth: int, left_out: LeftOut | None = None
+    ) -> Floats:
         """Return the largest gains of each query's gallery, in descending order, (Q, depth)."""
-        return compared.best_gains(self.codes(own), self._counts[:, 1], depth)
+        return compared.best_gains(self.codes(own), self._counts[:, 1], depth, left_out)
 
     def pairs(self, queries: Ints, gallery: Ints) -> RelevantPairs | None:
         """Return the relevant pairs of queries (Q,) and gallery rows (G,) of equal labels.

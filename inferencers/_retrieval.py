@@ -7,11 +7,13 @@ from typing import ClassVar, Literal, final
 import numpy as np
 
 from milepost.inferencers._evidence import Floats, Over
+from milepost.inferencers._groups import Groups
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._kept_neighbors import rescored
+from milepost.inferencers._kind_table import KindTable
 from milepost.inferencers._label_table import LabelTable
 from milepost.inferencers._levels import batch_labels, levels_of
-from milepost.inferencers._pair_rows import PairRows
+from milepost.inferencers._pair_rows import ROLES, PairRows
 from milepost.inferencers._query_passes import GalleryPart, QueryPasses, SearchOptions
 from milepost.inferencers._query_values import QueryValues
 from milepost.inferencers._ranking_metrics import ranking_metrics
@@ -26,7 +28,7 @@ from milepost.inferencers._run_totals import RunTotals
 from milepost.inferencers._votes import Vote, check_vote, winner
 from milepost.neighbors import Distance, check_distance
 
-_CODE = "label_code"
+_CODE, _GROUP = "label_code", "group_code"
 
 
 @final
@@ -77,6 +79,8 @@ class Retrieval(PairInferencer):
         levels: whether each column of the labels is a level with results of its own, named
             `species/hit_rate@1` by the field or `level0/hit_rate@1` by the column; `relevant` and
             `gain` are then called with one column. One search serves all levels.
+        group: a field, or several: a query leaves out the gallery rows that are equal to it in all
+            of them (the same camera, sequence or document), and R counts what is left.
         average: `"sample"`: means over queries; `"class"`: means over the queries of each label,
             then over labels.
         per_class: whether the means of each label are evidence; with `average="class"` they are.
@@ -123,6 +127,7 @@ class Retrieval(PairInferencer):
         relevant: RelevantLabels | None = None,
         gain: Gain | None = None,
         levels: bool = False,
+        group: str | Sequence[str] | None = None,
         average: Literal["sample", "class"] = "sample",
         per_class: bool = False,
         vote: Vote = "majority",
@@ -142,8 +147,9 @@ class Retrieval(PairInferencer):
         check_distance(distance)
         check_vote(vote, distance)
         self.name = name
-        self._labels = _as_fields(labels)
-        self.fetches = (embeddings, *self._labels)
+        self._labels = _as_fields("labels", labels)
+        self._group = () if group is None else _as_fields("group", group)
+        self.fetches = tuple(dict.fromkeys((embeddings, *self._labels, *self._group)))
         self._metrics = ranking_metrics(metrics, depths)
         self._distance, self._relevant, self._gain = distance, relevant, gain
         self._split, self._average, self._per_class = levels, average, per_class
@@ -151,8 +157,10 @@ class Retrieval(PairInferencer):
         self.reset()
 
     def reset(self) -> None:
-        self._collected = PairRows(self.fetches[0], ", ".join(self._labels))
+        label = ", ".join(self._labels)
+        self._collected = PairRows(self.fetches[0], label, self._group)
         self._others: list[LabelTable] = []  # those of other workers
+        self._other_kinds: list[KindTable] = []
         self._passes: QueryPasses | None = None
         self._totals: RunTotals | None = None  # when rounds have begun
 
@@ -164,12 +172,17 @@ class Retrieval(PairInferencer):
     def state(self) -> State:
         if self._totals is None:
             table = LabelTable.sum([self._collected.table(), *self._others])
-            return {"labels": table.labels, "counts": table.counts}
+            state = {"labels": table.labels, "counts": table.counts}
+            kinds = self._kinds()
+            return state | ({"kinds": kinds.columns, "kind_counts": kinds.counts} if kinds else {})
         return self._totals.state()
 
     def merge(self, states: Sequence[State]) -> None:
         if self._totals is None:
-            self._others += [LabelTable(**state) for state in states]
+            self._others += [LabelTable(state["labels"], state["counts"]) for state in states]
+            if self._group:
+                tables = (KindTable(state["kinds"], state["kind_counts"]) for state in states)
+                self._other_kinds += tables
             self._passes = None
         else:
             self._totals.merge(states)
@@ -182,12 +195,13 @@ class Retrieval(PairInferencer):
     def rows(self) -> Rows:
         self._prepared()
         rows = self._collected.of(self._gallery)
-        return {
+        given = {
             "id": rows.ids,
             "role": np.full(len(rows.ids), self._gallery),
             self.fetches[0]: rows.embeddings,
             _CODE: self._table.codes(rows.labels),
         }
+        return given | ({_GROUP: self._groups.codes(rows.columns)} if self._groups else {})
 
     def start_round(self, round: int) -> None:
         self._prepared().start(round)
@@ -197,7 +211,8 @@ class Retrieval(PairInferencer):
         self._totals.start_round()
 
     def scan(self, part: Rows, round: int) -> None:
-        rows = GalleryPart(part["id"], part[self.fetches[0]], part[_CODE])
+        groups = {"groups": part[_GROUP]} if self._groups else {}
+        rows = GalleryPart(part["id"], part[self.fetches[0]], part[_CODE], **groups)
         self._prepared().scan(rows, round)
 
     def end_round(self, round: int) -> None:
@@ -262,13 +277,16 @@ class Retrieval(PairInferencer):
             queries = self._collected.of("query")
             self._table, self._codes = table, table.codes(queries.labels)
             self._levels = levels_of(table, self._relevant, self._gain, split=self._split)
+            self._groups = self._grouped()
+            groups = (self._groups, self._groups.codes(queries.columns)) if self._groups else None
             vote = partial(winner, self._vote, self._distance)
             values = [
-                QueryValues(self._codes, level.relevance, self._metrics, vote)
+                QueryValues(self._codes, level.relevance, self._metrics, vote, groups)
                 for level in self._levels
             ]
             size = int(table.counts[:, 1].sum())
-            self._passes = QueryPasses(queries, self._codes, values, size, self._options(size))
+            options = self._options(size)
+            self._passes = QueryPasses(queries, self._codes, values, size, options, groups)
         return self._passes
 
     def _options(self, gallery_size: int) -> SearchOptions:
@@ -284,10 +302,28 @@ class Retrieval(PairInferencer):
             kept=self._kept,
         )
 
+    def _kinds(self) -> KindTable | None:
+        """Return the labels with their groups, of all workers whose totals are merged."""
+        if not self._group:
+            return None
+        rows = (self._collected.of(role) for role in ROLES)
+        own = KindTable.of(*((each.labels, *each.columns) for each in rows))
+        return KindTable.sum([own, *self._other_kinds])
 
-def _as_fields(labels: str | Sequence[str]) -> tuple[str, ...]:
-    fields = (labels,) if isinstance(labels, str) else tuple(labels)
-    if not fields or len(set(fields)) < len(fields):
-        msg = f"`labels` must be a field or several different ones, got {labels!r}"
+    def _grouped(self) -> Groups | None:
+        """Return the groups of the run, if rows have any."""
+        kinds = self._kinds()
+        if kinds is None or not len(kinds.counts):
+            return None
+        if self._gallery == "query":
+            kinds = KindTable(kinds.columns, kinds.counts[:, [0, 0]])
+        return Groups(kinds, self._table.codes(kinds.columns[0]))
+
+
+def _as_fields(argument: str, names: str | Sequence[str]) -> tuple[str, ...]:
+    fields = (names,) if isinstance(names, str) else tuple(names)
+    named = all(isinstance(name, str) and name for name in fields)
+    if not named or not fields or len(set(fields)) < len(fields):
+        msg = f"`{argument}` must be a field or several different ones, got {names!r}"
         raise ValueError(msg)
     return fields

@@ -75,12 +75,12 @@ def search_outside(
     sizes = _counts(query_groups, gallery_groups)
     small = sizes <= max(k, _SMALL * len(gallery))
     few = ~small & (_counts(query_groups, query_groups) < _FEWEST)
-    options = {"distance": distance, "max_memory_bytes": budget}
 
     def find(some: Ints, rows: Array, k: int, exclude: Ints, **more: Any) -> Neighbors:
         of_all = len(some) == len(queries)
         asked = queries if of_all else queries[backend.array(some, like=queries)]
-        found = search(asked, rows, k, exclude=exclude, **options, **more)
+        options = {"distance": distance, "exclude": exclude, "max_memory_bytes": budget, **more}
+        found = search(asked, rows, k, **options)
         return Neighbors(*map(backend.numpy, found))
 
     (some,) = np.nonzero(small)
@@ -142,8 +142,8 @@ def _put_outside(
 
 def _merge(result: Neighbors, some: Ints, found: Neighbors) -> None:
     """Keep the nearest of both."""
-    both = (result.indices[some], result.scores[some]), found
-    keys = [rank_keys(scores, indices, _numpy) for indices, scores in both]
-    for key, (indices, _) in zip(keys, both, strict=True):
-        key[indices < 0] = NOTHING
-    _put(result, some, decode(merged(*keys, result.indices.shape[1], _numpy), _numpy))
+    old = result.scores[some], result.indices[some]
+    keys = [rank_keys(x, at, _numpy) for x, at in (old, (found.scores, found.indices))]
+    keys[0][old[1] < 0], keys[1][found.indices < 0] = NOTHING, NOTHING
+    best = merged(keys[0], keys[1], result.indices.shape[1], _numpy)
+    _put(result, some, decode(best, _numpy))
