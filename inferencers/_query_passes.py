@@ -17,13 +17,14 @@ from milepost.inferencers._nearest_lists import NearestLists
 from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
 from milepost.inferencers._query_values import Finding, QueryValues
 from milepost.neighbors import (
+    AnyDistance,
     Array,
-    Distance,
     Neighbors,
     backend_of,
     count_before,
     memory_budget,
     nearest_listed,
+    own_scores,
     search,
     search_outside,
 )
@@ -61,7 +62,7 @@ class SearchOptions:
         kept: how many neighbours of a query are kept.
     """
 
-    distance: Distance
+    distance: AnyDistance
     leave_out_copies: bool
     max_memory_bytes: int | None
     scored: bool = False
@@ -147,6 +148,10 @@ class QueryPasses:
     def end(self, round: int) -> list[Finding]:
         """Finish a pass; return what it found, at each level."""
         if round < len(self._blocks):
+            if self._options.scored:
+                scores, rows = self._lists.scores, np.arange(len(self._chosen))
+                distance = self._options.distance
+                self._lists.scores = own_scores(distance, scores, self._embeddings, rows)
             own = self._own[self._chosen]
             found = [level.rank(self._chosen, own, self._lists) for level in self.levels]
             counted = np.any([level.has_relevant[self._chosen] for level in self.levels], axis=0)

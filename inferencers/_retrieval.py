@@ -26,7 +26,7 @@ from milepost.inferencers._retrieval_tables import (
 )
 from milepost.inferencers._run_totals import RunTotals
 from milepost.inferencers._votes import Vote, check_vote, winner
-from milepost.neighbors import Distance, check_distance
+from milepost.neighbors import AnyDistance, check_any_distance
 
 _CODE, _GROUP = "label_code", "group_code"
 
@@ -69,7 +69,8 @@ class Retrieval(PairInferencer):
         k: depths, at least 1.
         metrics: names as above, without `@k` for each of `k`, or with a number such as `"map@100"`;
             None: all of them.
-        distance: `"cosine"`, `"dot"` or `"l2"`.
+        distance: `"cosine"`, `"dot"`, `"l2"`, or any distance or similarity, such as
+            `LpDistance(p=1)` or `SNRDistance()`, of the query to a gallery row.
         relevant: called with query labels (Q, 1) and gallery labels (1, G), or (Q, 1, C) and
             (1, G, C), or structured arrays with the names of several fields; gives bool (Q, G). It
             is called with different labels, not with all rows. None: equal labels are relevant or,
@@ -123,7 +124,7 @@ class Retrieval(PairInferencer):
         *,
         k: int | Sequence[int] = (1, 5, 10),
         metrics: str | Sequence[str] | None = None,
-        distance: Distance = "cosine",
+        distance: AnyDistance = "cosine",
         relevant: RelevantLabels | None = None,
         gain: Gain | None = None,
         levels: bool = False,
@@ -144,7 +145,7 @@ class Retrieval(PairInferencer):
         if type(neighbors) is not int or neighbors < 0:
             msg = f"`neighbors` must be a whole number of at least 0, got {neighbors!r}"
             raise ValueError(msg)
-        check_distance(distance)
+        check_any_distance(distance)
         check_vote(vote, distance)
         self.name = name
         self._labels = _as_fields("labels", labels)

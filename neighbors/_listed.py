@@ -7,12 +7,8 @@ from milepost.neighbors import _numpy
 from milepost.neighbors._backend import Array
 from milepost.neighbors._blocks import prepared_rows, spans
 from milepost.neighbors._rank_keys import NOTHING, Neighbors, decode, rank_keys
-from milepost.neighbors._score import (
-    Distance,
-    as_pair_of_rows,
-    check_distance,
-    pair_scores_of,
-)
+from milepost.neighbors._ranked_rows import AnyDistance, check_any_distance, ranked_rows
+from milepost.neighbors._score import as_pair_of_rows, pair_scores_of
 
 Ints = npt.NDArray[np.int64]
 _CHUNK = 1 << 22  # numbers gathered at once
@@ -24,7 +20,7 @@ def nearest_listed(
     rows: Ints,
     positions: Ints,
     *,
-    distance: Distance = "cosine",
+    distance: AnyDistance = "cosine",
 ) -> Neighbors:
     """Return the nearest of the gallery rows that are listed for each query, (Q, 1), as NumPy.
 
@@ -60,7 +56,7 @@ def listed_scores(
     rows: Ints,
     positions: Ints,
     *,
-    distance: Distance = "cosine",
+    distance: AnyDistance = "cosine",
 ) -> npt.NDArray[np.float32]:
     """Return the scores of pairs of queries and gallery rows, float32 (P,), as NumPy.
 
@@ -78,14 +74,16 @@ def listed_scores(
         >>> listed_scores(points, points, np.array([0, 2]), np.array([1, 1]), distance="l2")
         array([-1., -4.], dtype=float32)
     """
-    check_distance(distance)
+    check_any_distance(distance)
     queries, gallery, backend = as_pair_of_rows(queries, gallery)
     scores = np.empty(len(rows), np.float32)
     for part in spans(len(rows), max(1, _CHUNK // queries.shape[1])):
-        at = []  # prepared rows, each of them once, and where each pair has them
+        at = []  # rows, each of them once, and where each pair has them
         for x, each in ((queries, rows[part]), (gallery, positions[part])):
             used, where = (backend.array(i, like=x) for i in np.unique(each, return_inverse=True))
-            at.append((prepared_rows(backend.take(x, used), distance, backend), where))
-        (q, i), (g, j) = at
-        scores[part] = backend.numpy(pair_scores_of(q, g, i, j, distance, backend))
+            at.append((backend.take(x, used), where))
+        (own, i), (others, j) = at
+        own, others, scored, _ = ranked_rows(own, others, distance)
+        own, others = (prepared_rows(x, scored, backend) for x in (own, others))
+        scores[part] = backend.numpy(pair_scores_of(own, others, i, j, scored, backend))
     return scores

@@ -15,7 +15,7 @@ from milepost.neighbors import _numpy
 from milepost.neighbors._backend import Array
 from milepost.neighbors._blocks import memory_budget, spans
 from milepost.neighbors._rank_keys import NOTHING, Neighbors, decode, merged, rank_keys
-from milepost.neighbors._score import Distance, as_pair_of_rows
+from milepost.neighbors._ranked_rows import AnyDistance, ranked_rows
 from milepost.neighbors._search import search
 
 Bools = npt.NDArray[np.bool_]
@@ -34,7 +34,7 @@ def search_outside(
     query_groups: Ints,
     gallery_groups: Ints,
     *,
-    distance: Distance = "cosine",
+    distance: AnyDistance = "cosine",
     exclude: Ints | None = None,
     scored: bool = True,
     max_memory_bytes: int | None = None,
@@ -64,7 +64,7 @@ def search_outside(
                [ 2, -1],
                [ 1,  0]])
     """
-    queries, gallery, backend = as_pair_of_rows(queries, gallery)
+    queries, gallery, scored_by, backend = ranked_rows(queries, gallery, distance)
     budget, k = memory_budget(max_memory_bytes, gallery), min(k, len(gallery))
     own = np.full(len(queries), -1) if exclude is None else exclude
     result = Neighbors(
@@ -79,7 +79,7 @@ def search_outside(
     def find(some: Ints, rows: Array, k: int, exclude: Ints, **more: Any) -> Neighbors:
         of_all = len(some) == len(queries)
         asked = queries if of_all else queries[backend.array(some, like=queries)]
-        options = {"distance": distance, "exclude": exclude, "max_memory_bytes": budget, **more}
+        options = {"distance": scored_by, "exclude": exclude, "max_memory_bytes": budget, **more}
         found = search(asked, rows, k, **options)
         return Neighbors(*map(backend.numpy, found))
 
