@@ -1,20 +1,21 @@
 """The rows that a pair inferencer collects on one worker: embeddings with labels and ids."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Literal, TypeAlias, final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from milepost.errors import NonFiniteError
+from milepost.errors import NonFiniteError, unknown_name
 from milepost.inferencers._inferencer import Rows
 from milepost.inferencers._label_table import Labels, LabelTable, as_labels, check_alike
-from milepost.inferencers._mapped import joined, mapped
+from milepost.inferencers._mapped import changed, joined, mapped
 from milepost.neighbors import Array, backend_of, memory_budget
 
 ROLES = ("query", "gallery")
+Storage: TypeAlias = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class RoleRows:
 
     Attributes:
         ids: shape (N,), integers or strings.
-        embeddings: float32 (N, d): tensors on an accelerator stay there, others are NumPy arrays.
+        embeddings: (N, d), float32 or narrower, which `rows32` of their backend widens: tensors on
+            an accelerator stay there, others are NumPy arrays.
         labels: shape (N,) or (N, C).
         columns: other values of a row, each of shape (N,) or (N, C).
     """
@@ -43,17 +45,25 @@ class RoleRows:
 class PairRows:
     """Collects rows batch by batch, and gives them sorted by id.
 
-    Memory: a float32 copy of the embeddings, twice that while they are sorted; what exceeds half
+    Memory: a copy of the embeddings, twice that while they are sorted; what exceeds half
     the budget goes to a memory-mapped file that vanishes with the rows.
 
     Args:
         embeddings: the field that holds embeddings.
         labels: the field that holds labels.
         columns: fields that hold other values of a row, of the types and shapes of labels.
+        dtype: what embeddings are rounded to.
     """
 
-    def __init__(self, embeddings: str, labels: str, columns: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        embeddings: str,
+        labels: str,
+        columns: Sequence[str] = (),
+        dtype: Storage = "float32",
+    ) -> None:
         self._fields = embeddings, labels, *columns
+        self._dtype = dtype
         self._batches: dict[str, list[RoleRows]] = {role: [] for role in ROLES}
         self._bytes = 0  # in memory
         self._budget: int | None = None
@@ -102,6 +112,19 @@ class PairRows:
             batches.append(rows.in_order(order, joined(parts, order)))
         return batches[0]
 
+    def change(self, project: Callable[[Array], Array]) -> None:
+        """Put what a function gives for blocks of rows in the place of the embeddings."""
+        for role in ROLES:
+            rows = self.of(role)
+            if len(rows.ids):
+                changed_rows = changed(rows.embeddings, project)
+                self._batches[role] = [replace(rows, embeddings=changed_rows)]
+
+    def largest(self) -> float:
+        """Return the largest magnitude of a number, 0 if there is none."""
+        batches = (self.of(role).embeddings for role in ROLES)
+        return max((largest_of(rows) for rows in batches if len(rows)), default=0.0)
+
     def table(self) -> LabelTable:
         """Return the labels of the rows collected."""
         return LabelTable.of(*(self.of(role).labels for role in ROLES))
@@ -127,6 +150,8 @@ class PairRows:
         if embeddings.ndim != 2 or embeddings.shape[1] == 0:
             msg = f"`{self._fields[0]}` must have shape (N, d), got {tuple(embeddings.shape)}"
             raise ValueError(msg)
+        if self._dtype != "float32":
+            embeddings = backend_of(embeddings).narrowed(embeddings, self._dtype)
         labels, *columns = (
             _column(rows[field], field, what, len(embeddings))
             for field, what in itertools.zip_longest(
@@ -135,14 +160,18 @@ class PairRows:
         )
         return RoleRows(np.asarray(rows["id"]), embeddings, labels, tuple(columns))
 
+    @property
+    def _as_dtype(self) -> str:
+        return "" if self._dtype == "float32" else f" as {self._dtype}"
+
     def _check(self, batch: RoleRows, role: str) -> None:
         backend = backend_of(batch.embeddings)
-        bad = ~backend.numpy(backend.finite_rows(batch.embeddings))
+        bad = ~backend.numpy(backend.finite_rows(backend.rows32(batch.embeddings)))
         if bad.any():
             first = ", ".join(map(str, batch.ids[bad][:5].tolist()))
             msg = (
-                f"`{self._fields[0]}` is NaN or infinite in {bad.sum()} of {len(bad)} rows of a "
-                f"batch; the first ids of role {role!r}: {first}"
+                f"`{self._fields[0]}` is NaN or infinite{self._as_dtype} in {bad.sum()} of "
+                f"{len(bad)} rows of a batch; the first ids of role {role!r}: {first}"
             )
             raise NonFiniteError(msg)
         for other in (before for role in ROLES for before in self._batches[role][:1]):
@@ -155,6 +184,13 @@ class PairRows:
                     f"{other.embeddings.shape[1]} and {batch.embeddings.shape[1]}"
                 )
                 raise ValueError(msg)
+
+
+def check_storage(dtype: Storage) -> Storage:
+    """Return the dtype; raise an error unless embeddings can be kept in it."""
+    if dtype not in get_args(Storage):
+        raise unknown_name("dtype", str(dtype), get_args(Storage))
+    return dtype
 
 
 def _column(values: Any, field: str, what: str, count: int) -> Labels:

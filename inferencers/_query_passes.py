@@ -3,7 +3,7 @@
 Q is the number of queries, M that of metrics.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -19,6 +19,7 @@ from milepost.inferencers._query_values import Finding, QueryValues
 from milepost.neighbors import (
     AnyDistance,
     Array,
+    DistanceMeasure,
     Neighbors,
     backend_of,
     count_before,
@@ -39,7 +40,7 @@ class GalleryPart:
 
     Attributes:
         ids: shape (G,).
-        embeddings: float32 (G, d).
+        embeddings: shape (G, d), as they are collected.
         codes: int64 (G,), label codes.
         groups: int64 (G,), group codes; none if there are no groups.
     """
@@ -128,12 +129,34 @@ class QueryPasses:
             self._lists = NearestLists(len(self._chosen), 1)
         else:
             self._before = np.zeros(len(self._chosen), np.int64)
-        self._embeddings = _take(self._rows.embeddings, self._chosen)
+        chosen = _take(self._rows.embeddings, self._chosen)
+        self._embeddings = backend_of(chosen).rows32(chosen)
 
     def scan(self, part: GalleryPart, round: int) -> None:
         """Compare the queries of this pass with a part of the gallery."""
-        if not len(self._chosen) or not len(part.ids):
-            return
+        for piece in self._pieces(part) if len(self._chosen) else ():
+            self._scan(piece, round)
+
+    def _pieces(self, part: GalleryPart) -> Iterator[GalleryPart]:
+        """Yield the part, in pieces where the search needs a copy of it."""
+        rows, size = part.embeddings, len(part.ids)
+        if self._copy_bytes:
+            row_bytes = self._copy_bytes * rows.shape[1]
+            size = memory_budget(self._options.max_memory_bytes, rows) // 4 // max(1, row_bytes)
+        size = max(1, size)
+        for s in (slice(start, start + size) for start in range(0, len(part.ids), size)):
+            piece = rows if size >= len(rows) else rows[s]
+            piece = backend_of(rows).rows32(piece)
+            yield GalleryPart(part.ids[s], piece, part.codes[s], part.groups[s])
+
+    @property
+    def _copy_bytes(self) -> int:
+        """The bytes that a copy of a number of a gallery row takes, if the search needs one."""
+        distance, rows = self._options.distance, self._rows.embeddings
+        is_half, is_measure = rows.itemsize < 4, isinstance(distance, DistanceMeasure)
+        return 4 * (int(is_half) + int(is_measure))
+
+    def _scan(self, part: GalleryPart, round: int) -> None:
         exclude = self._own_copies(part)
         if round <= len(
             self._blocks
@@ -180,6 +203,7 @@ class QueryPasses:
         while len(queries):
             more = np.maximum.accumulate(self._left_out[queries])
             cost = self._depths[queries] * entry_bytes + more * _SEARCHED_BYTES
+            cost += self._copy_bytes * self._rows.embeddings.shape[1]
             cost *= np.arange(1, len(queries) + 1)
             size = max(1, int(np.searchsorted(cost, room, side="right")))
             blocks.append(np.sort(queries[:size]))

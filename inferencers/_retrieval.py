@@ -13,7 +13,7 @@ from milepost.inferencers._kept_neighbors import rescored
 from milepost.inferencers._kind_table import KindTable
 from milepost.inferencers._label_table import LabelTable
 from milepost.inferencers._levels import batch_labels, levels_of
-from milepost.inferencers._pair_rows import ROLES, PairRows
+from milepost.inferencers._pair_rows import ROLES, PairRows, Storage, check_storage
 from milepost.inferencers._query_passes import GalleryPart, QueryPasses, SearchOptions
 from milepost.inferencers._query_values import QueryValues
 from milepost.inferencers._ranking_metrics import ranking_metrics
@@ -89,6 +89,8 @@ class Retrieval(PairInferencer):
             `SoftmaxVote(temperature)`, exp(score / temperature); `"distance"`, 1 / distance, and
             only those at distance 0 if there are any.
         neighbors: how many of a query's neighbours are evidence.
+        dtype: `"float32"`, or `"float16"` or `"bfloat16"` to keep the embeddings in half the
+            memory; scores are those of the rounded embeddings.
         name: prefixes the metrics where two inferencers would log the same name.
 
     Raises:
@@ -133,6 +135,7 @@ class Retrieval(PairInferencer):
         per_class: bool = False,
         vote: Vote = "majority",
         neighbors: int = 5,
+        dtype: Storage = "float32",
         name: str = "retrieval",
     ) -> None:
         depths = [k] if isinstance(k, int) else list(k)
@@ -154,12 +157,12 @@ class Retrieval(PairInferencer):
         self._metrics = ranking_metrics(metrics, depths)
         self._distance, self._relevant, self._gain = distance, relevant, gain
         self._split, self._average, self._per_class = levels, average, per_class
-        self._vote, self._neighbors = vote, neighbors
+        self._vote, self._neighbors, self._dtype = vote, neighbors, check_storage(dtype)
         self.reset()
 
     def reset(self) -> None:
         label = ", ".join(self._labels)
-        self._collected = PairRows(self.fetches[0], label, self._group)
+        self._collected = PairRows(self.fetches[0], label, self._group, self._dtype)
         self._others: list[LabelTable] = []  # those of other workers
         self._other_kinds: list[KindTable] = []
         self._passes: QueryPasses | None = None

@@ -4,11 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.neighbors import _numpy
-from milepost.neighbors._backend import Array
+from milepost.neighbors._backend import Array, backend_of
 from milepost.neighbors._blocks import prepared_rows, spans
 from milepost.neighbors._rank_keys import NOTHING, Neighbors, decode, rank_keys
 from milepost.neighbors._ranked_rows import AnyDistance, check_any_distance, ranked_rows
-from milepost.neighbors._score import as_pair_of_rows, pair_scores_of
+from milepost.neighbors._score import pair_scores_of
 
 Ints = npt.NDArray[np.int64]
 _CHUNK = 1 << 22  # numbers gathered at once
@@ -75,15 +75,16 @@ def listed_scores(
         array([-1., -4.], dtype=float32)
     """
     check_any_distance(distance)
-    queries, gallery, backend = as_pair_of_rows(queries, gallery)
     scores = np.empty(len(rows), np.float32)
     for part in spans(len(rows), max(1, _CHUNK // queries.shape[1])):
         at = []  # rows, each of them once, and where each pair has them
         for x, each in ((queries, rows[part]), (gallery, positions[part])):
-            used, where = (backend.array(i, like=x) for i in np.unique(each, return_inverse=True))
-            at.append((backend.take(x, used), where))
+            backend = backend_of(x)
+            used, where = np.unique(each, return_inverse=True)
+            at.append((backend.take(x, backend.array(used, like=x)), where))
         (own, i), (others, j) = at
-        own, others, scored, _ = ranked_rows(own, others, distance)
+        own, others, scored, backend = ranked_rows(own, others, distance)
+        i, j = (backend.array(each, like=own) for each in (i, j))
         own, others = (prepared_rows(x, scored, backend) for x in (own, others))
         scores[part] = backend.numpy(pair_scores_of(own, others, i, j, scored, backend))
     return scores

@@ -51,14 +51,17 @@ def test_the_gallery_ranks_by_the_values_of_the_distance(distance: DistanceMeasu
         for name, value in ranks(hits, int(hits.sum()), K).items():
             expected.setdefault(name, {})[at] = value
     metrics = ["hit_rate", "recall", "precision", "map", "map_min", "map@r", "r_precision", "mrr"]
-    make = lambda: Retrieval(k=K, metrics=metrics, distance=distance)  # noqa: E731
+
+    def make() -> Retrieval:
+        return Retrieval(k=K, metrics=metrics, distance=distance)
+
     whole = evaluate(make, rows)
     assert_oracle(whole, expected, rows)
     shares = split(rows, 3, 5)
     assert_same(run([make() for _ in shares], *shares, block=11), whole)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), zip(OURS, THEIRS, strict=True), ids=repr)
+@pytest.mark.parametrize(("ours", "theirs"), list(zip(OURS, THEIRS, strict=True)))
 def test_values_agree_with_pytorch_metric_learning(ours: DistanceMeasure, theirs: Any) -> None:
     rows = rows_of(2, 200, 12)
     calculator = AccuracyCalculator(k=None, knn_func=CustomKNN(theirs, batch_size=64))
@@ -89,7 +92,7 @@ def test_neighbours_are_shown_with_their_values(distance: DistanceMeasure) -> No
             values = distance.pairwise(*(rows["output"][pair] for pair in pairs))
             np.testing.assert_array_equal(near["score"], -values)
             tables.append(near)
-    assert [len(near["id"]) for near in tables][0] == 5 * 70
+    assert len(tables[0]["id"]) == 5 * 70
 
 
 def test_votes_may_be_weighted_by_any_distance() -> None:
