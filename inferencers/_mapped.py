@@ -55,6 +55,12 @@ def changed(rows: Array, change: Callable[[Array], Array]) -> Array:
     return result
 
 
+def largest(rows: Array) -> float:
+    """Return the largest magnitude of a number in the rows, 0 where there are none."""
+    backend = backend_of(rows)
+    return max((float(abs(backend.rows32(rows[s])).max()) for s in _blocks(len(rows))), default=0.0)
+
+
 def _blocks(total: int) -> Iterator[slice]:
     for start in range(0, total, _BLOCK):
         yield slice(start, start + _BLOCK)

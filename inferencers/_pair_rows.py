@@ -11,7 +11,7 @@ import numpy.typing as npt
 from milepost.errors import NonFiniteError, unknown_name
 from milepost.inferencers._inferencer import Rows
 from milepost.inferencers._label_table import Labels, LabelTable, as_labels, check_alike
-from milepost.inferencers._mapped import changed, joined, mapped
+from milepost.inferencers._mapped import changed, joined, largest, mapped
 from milepost.neighbors import Array, backend_of, memory_budget
 
 ROLES = ("query", "gallery")
@@ -120,10 +120,10 @@ class PairRows:
                 changed_rows = changed(rows.embeddings, project)
                 self._batches[role] = [replace(rows, embeddings=changed_rows)]
 
-    def largest(self) -> float:
-        """Return the largest magnitude of a number, 0 if there is none."""
-        batches = (self.of(role).embeddings for role in ROLES)
-        return max((largest_of(rows) for rows in batches if len(rows)), default=0.0)
+    def extent(self) -> tuple[int, float]:
+        """Return the dimension of the embeddings, and the largest magnitude of a number in them."""
+        embeddings = [self.of(role).embeddings for role in ROLES]
+        return max(rows.shape[1] for rows in embeddings), max(map(largest, embeddings))
 
     def table(self) -> LabelTable:
         """Return the labels of the rows collected."""

@@ -33,25 +33,45 @@ class PrincipalAxes:
         count: how many axes.
 
     Attributes:
-        sums: int64, of h and l (d,) and of hh and hl (d, d); none before `add`.
+        is_fitted: whether the axes are known.
     """
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self.sums: dict[str, Ints] = {}
+        self._extent: tuple[int, float] = (0, 0.0)
+        self._sums: dict[str, Ints] = {}
+        self.is_fitted = False
 
-    def add(self, rows: Array, size: int, dimension: int, largest: float) -> None:
+    def state(self, extent: tuple[int, float]) -> State:
+        """Return this worker's sums or, before `add`, the extent of its rows."""
+        if self._sums:
+            return self._sums
+        return {"extent": np.maximum(extent, self._extent)}
+
+    def merge(self, states: Sequence[State]) -> None:
+        """Add the sums of other workers or, before `add`, take in the extent of their rows."""
+        if not self._sums:
+            extents = [state["extent"] for state in states]
+            dimension, largest = np.max([self._extent, *extents], axis=0)
+            self._extent = int(dimension), float(largest)
+        self._sums = {
+            name: np.sum([own, *(state[name] for state in states)], axis=0)
+            for name, own in self._sums.items()
+        }
+
+    def add(self, rows: Array, size: int, extent: tuple[int, float]) -> None:
         """Add up this worker's gallery rows.
 
         Args:
             rows: shape (N, d).
             size: how many rows all workers have.
-            dimension: d, also of a worker that has no rows.
-            largest: the largest magnitude of a number in them.
+            extent: d, and the largest magnitude of a number, of this worker's rows.
 
         Raises:
             ValueError: there are fewer rows or columns than axes.
         """
+        dimension, largest = (max(pair) for pair in zip(extent, self._extent, strict=True))
+        dimension = int(dimension)
         if self._count > min(dimension, size):
             msg = (
                 f"`pca` must be at most the dimension of the embeddings, {dimension}, and the "
@@ -62,29 +82,23 @@ class PrincipalAxes:
         self._bits = min(_BITS, (62 - size.bit_length()) // 2)
         self._exponent = int(np.frexp(largest)[1])
         shapes = (dimension,), (dimension,), (dimension, dimension), (dimension, dimension)
-        self.sums = {
+        self._sums = {
             name: np.zeros(shape, np.int64) for name, shape in zip(_NAMES, shapes, strict=True)
         }
         for start in range(0, len(rows), _BLOCK):
             self._add_block(rows[start : start + _BLOCK])
 
-    def merge(self, states: Sequence[State]) -> None:
-        """Add the sums of other workers."""
-        self.sums = {
-            name: np.sum([own, *(state[name] for state in states)], axis=0)
-            for name, own in self.sums.items()
-        }
-
     def fit(self) -> None:
         """Find the axes, when sums are merged."""
         part = 2.0**-self._bits
-        mean = (self.sums["h"] + part * self.sums["l"]) / self._size
-        both = self.sums["hl"] + self.sums["hl"].T
-        covariance = (self.sums["hh"] + part * both) / self._size - np.outer(mean, mean)
+        mean = (self._sums["h"] + part * self._sums["l"]) / self._size
+        both = self._sums["hl"] + self._sums["hl"].T
+        covariance = (self._sums["hh"] + part * both) / self._size - np.outer(mean, mean)
         _, vectors = np.linalg.eigh(covariance)  # ascending
         axes = vectors.T[::-1][: self._count]
         peaks = axes[np.arange(len(axes)), abs(axes).argmax(axis=1)]
         self._axes = (axes * np.sign(peaks)[:, None]).astype(np.float32)
+        self.is_fitted = True
         self._mean: Floats = mean * 2.0 ** (self._exponent - self._bits)
 
     def project(self, rows: Array) -> Array:
@@ -106,4 +120,4 @@ class PrincipalAxes:
         lower = backend.rint((scaled - upper) * unit)
         totals = upper.sum(axis=0), lower.sum(axis=0), upper.T @ upper, upper.T @ lower
         for name, total in zip(_NAMES, totals, strict=True):
-            self.sums[name] += backend.numpy(total).astype(np.int64)
+            self._sums[name] += backend.numpy(total).astype(np.int64)

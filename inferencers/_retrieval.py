@@ -4,16 +4,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Literal, final
 
-import numpy as np
-
 from milepost.inferencers._evidence import Floats, Over
-from milepost.inferencers._groups import Groups
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._kept_neighbors import rescored
-from milepost.inferencers._kind_table import KindTable
-from milepost.inferencers._label_table import LabelTable
 from milepost.inferencers._levels import batch_labels, levels_of
-from milepost.inferencers._pair_rows import ROLES, PairRows, Storage, check_storage
+from milepost.inferencers._pair_rows import PairRows, Storage, check_storage
+from milepost.inferencers._principal_axes import PrincipalAxes
 from milepost.inferencers._query_passes import GalleryPart, QueryPasses, SearchOptions
 from milepost.inferencers._query_values import QueryValues
 from milepost.inferencers._ranking_metrics import ranking_metrics
@@ -24,11 +20,10 @@ from milepost.inferencers._retrieval_tables import (
     query_table,
     resampled_class_means,
 )
+from milepost.inferencers._run_rows import CODE, EMBEDDINGS, GROUP, RunRows
 from milepost.inferencers._run_totals import RunTotals
 from milepost.inferencers._votes import Vote, check_vote, winner
 from milepost.neighbors import AnyDistance, check_any_distance
-
-_CODE, _GROUP = "label_code", "group_code"
 
 
 @final
@@ -89,6 +84,8 @@ class Retrieval(PairInferencer):
             `SoftmaxVote(temperature)`, exp(score / temperature); `"distance"`, 1 / distance, and
             only those at distance 0 if there are any.
         neighbors: how many of a query's neighbours are evidence.
+        pca: to how many dimensions embeddings are reduced first, along the principal axes of the
+            gallery; None leaves them as they are.
         dtype: `"float32"`, or `"float16"` or `"bfloat16"` to keep the embeddings in half the
             memory; scores are those of the rounded embeddings.
         name: prefixes the metrics where two inferencers would log the same name.
@@ -135,6 +132,7 @@ class Retrieval(PairInferencer):
         per_class: bool = False,
         vote: Vote = "majority",
         neighbors: int = 5,
+        pca: int | None = None,
         dtype: Storage = "float32",
         name: str = "retrieval",
     ) -> None:
@@ -148,6 +146,9 @@ class Retrieval(PairInferencer):
         if type(neighbors) is not int or neighbors < 0:
             msg = f"`neighbors` must be a whole number of at least 0, got {neighbors!r}"
             raise ValueError(msg)
+        if pca is not None and (type(pca) is not int or pca < 1):
+            msg = f"`pca` must be a whole number of at least 1, got {pca!r}"
+            raise ValueError(msg)
         check_any_distance(distance)
         check_vote(vote, distance)
         self.name = name
@@ -157,72 +158,65 @@ class Retrieval(PairInferencer):
         self._metrics = ranking_metrics(metrics, depths)
         self._distance, self._relevant, self._gain = distance, relevant, gain
         self._split, self._average, self._per_class = levels, average, per_class
+        self._pca = pca
         self._vote, self._neighbors, self._dtype = vote, neighbors, check_storage(dtype)
         self.reset()
 
     def reset(self) -> None:
-        label = ", ".join(self._labels)
-        self._collected = PairRows(self.fetches[0], label, self._group, self._dtype)
-        self._others: list[LabelTable] = []  # those of other workers
-        self._other_kinds: list[KindTable] = []
+        own = PairRows(self.fetches[0], ", ".join(self._labels), self._group, self._dtype)
+        axes = None if self._pca is None else PrincipalAxes(self._pca)
+        self._rows = RunRows(own, has_groups=bool(self._group), axes=axes)
         self._passes: QueryPasses | None = None
-        self._totals: RunTotals | None = None  # when rounds have begun
+        self._totals: RunTotals | None = None  # when rounds of search have begun
 
     def update(self, rows: Rows) -> None:
         labels = batch_labels(rows, self._labels, split=self._split)
-        self._collected.add({**rows, ", ".join(self._labels): labels}, self.max_memory_bytes)
+        self._rows.add({**rows, ", ".join(self._labels): labels}, self.max_memory_bytes)
         self._passes = None
 
     def state(self) -> State:
-        if self._totals is None:
-            table = LabelTable.sum([self._collected.table(), *self._others])
-            state = {"labels": table.labels, "counts": table.counts}
-            kinds = self._kinds()
-            return state | ({"kinds": kinds.columns, "kind_counts": kinds.counts} if kinds else {})
-        return self._totals.state()
+        return self._rows.state() if self._totals is None else self._totals.state()
 
     def merge(self, states: Sequence[State]) -> None:
         if self._totals is None:
-            self._others += [LabelTable(state["labels"], state["counts"]) for state in states]
-            if self._group:
-                tables = (KindTable(state["kinds"], state["kind_counts"]) for state in states)
-                self._other_kinds += tables
+            self._rows.merge(states)
             self._passes = None
         else:
             self._totals.merge(states)
 
     @property
     def rounds(self) -> int:
-        passes = self._prepared()
-        return max(1, passes.rounds) if self._table.counts[:, 0].any() else 0
+        if not self._rows.table.counts[:, 0].any():
+            return 0
+        passes = 0 if self._rows.needs_axes else self._prepared().rounds
+        return self._rows.rounds + max(1, passes)
 
     def rows(self) -> Rows:
-        self._prepared()
-        rows = self._collected.of(self._gallery)
-        given = {
-            "id": rows.ids,
-            "role": np.full(len(rows.ids), self._gallery),
-            self.fetches[0]: rows.embeddings,
-            _CODE: self._table.codes(rows.labels),
-        }
-        return given | ({_GROUP: self._groups.codes(rows.columns)} if self._groups else {})
+        return self._rows.part()
 
     def start_round(self, round: int) -> None:
-        self._prepared().start(round)
+        if round < self._rows.rounds:
+            self._rows.add_up()
+            return
+        if self._rows.needs_axes:
+            self._rows.reduce()
+        self._prepared().start(round - self._rows.rounds)
         if self._totals is None:
-            sizes = self._levels, self._codes, len(self._metrics)
+            sizes = self._levels, self._rows.codes, len(self._metrics)
             self._totals = RunTotals(*sizes, by_class=self._by_class)
         self._totals.start_round()
 
     def scan(self, part: Rows, round: int) -> None:
-        groups = {"groups": part[_GROUP]} if self._groups else {}
-        rows = GalleryPart(part["id"], part[self.fetches[0]], part[_CODE], **groups)
-        self._prepared().scan(rows, round)
+        if round < self._rows.rounds:
+            return
+        groups = {"groups": part[GROUP]} if self._group else {}
+        rows = GalleryPart(part["id"], part[EMBEDDINGS], part[CODE], **groups)
+        self._prepared().scan(rows, round - self._rows.rounds)
 
     def end_round(self, round: int) -> None:
-        passes = self._prepared()
-        assert self._totals is not None
-        self._totals.add(passes.levels, passes.end(round))
+        if self._totals is not None:
+            passes = self._prepared()
+            self._totals.add(passes.levels, passes.end(round - self._rows.rounds))
 
     def compute(self) -> Mapping[str, float]:
         if self._totals is None:
@@ -246,15 +240,15 @@ class Retrieval(PairInferencer):
         """
         if self._passes is None or self._totals is None:
             return {}
-        rows, levels = self._collected.of("query"), self._levels
+        rows, levels = self._rows.queries, self._levels
         names = [metric.name for metric in self._metrics]
         tables = {"queries": query_table(rows, levels, self._passes.levels, names)}
         if self._kept:
             near = self._passes.kept.sorted()
             if not self._is_scored:
-                near = rescored(near, rows, self._collected.of(self._gallery), self._distance)
-            labels = self._table.labels
-            tables["neighbors"] = neighbor_table(rows, self._codes, labels, levels, near)
+                near = rescored(near, rows, self._rows.gallery_rows, self._distance)
+            labels, codes = self._rows.table.labels, self._rows.codes
+            tables["neighbors"] = neighbor_table(rows, codes, labels, levels, near)
         if self._by_class:
             tables["classes"] = class_table(levels, self._totals.of_levels(), names)
         return tables
@@ -274,54 +268,30 @@ class Retrieval(PairInferencer):
     def _prepared(self) -> QueryPasses:
         """Return the passes of this worker's queries, planned when totals are merged."""
         if self._passes is None:
-            table = LabelTable.sum([self._collected.table(), *self._others])
-            self._gallery = "gallery" if table.counts[:, 1].any() else "query"
-            if self._gallery == "query":
-                table = LabelTable(table.labels, table.counts[:, [0, 0]])
-            queries = self._collected.of("query")
-            self._table, self._codes = table, table.codes(queries.labels)
-            self._levels = levels_of(table, self._relevant, self._gain, split=self._split)
-            self._groups = self._grouped()
-            groups = (self._groups, self._groups.codes(queries.columns)) if self._groups else None
+            rows = self._rows
+            self._levels = levels_of(rows.table, self._relevant, self._gain, split=self._split)
             vote = partial(winner, self._vote, self._distance)
             values = [
-                QueryValues(self._codes, level.relevance, self._metrics, vote, groups)
+                QueryValues(rows.codes, level.relevance, self._metrics, vote, rows.groups)
                 for level in self._levels
             ]
-            size = int(table.counts[:, 1].sum())
-            options = self._options(size)
-            self._passes = QueryPasses(queries, self._codes, values, size, options, groups)
+            self._passes = QueryPasses(
+                rows.queries, rows.codes, values, rows.gallery_size, self._options(), rows.groups
+            )
         return self._passes
 
-    def _options(self, gallery_size: int) -> SearchOptions:
+    def _options(self) -> SearchOptions:
         """Return how to search: neighbours that lie here are scored once they are evidence."""
         self._kept = self._neighbors if self.keep_evidence else 0
-        has_all = len(self._collected.of(self._gallery).ids) == gallery_size
+        has_all = len(self._rows.gallery_rows.ids) == self._rows.gallery_size
         self._is_scored = self._vote != "majority" or (self._kept > 0 and not has_all)
         return SearchOptions(
             self._distance,
-            self.shared_ids or self._gallery == "query",
+            self.shared_ids or self._rows.gallery == "query",
             self.max_memory_bytes,
             scored=self._is_scored,
             kept=self._kept,
         )
-
-    def _kinds(self) -> KindTable | None:
-        """Return the labels with their groups, of all workers whose totals are merged."""
-        if not self._group:
-            return None
-        rows = (self._collected.of(role) for role in ROLES)
-        own = KindTable.of(*((each.labels, *each.columns) for each in rows))
-        return KindTable.sum([own, *self._other_kinds])
-
-    def _grouped(self) -> Groups | None:
-        """Return the groups of the run, if rows have any."""
-        kinds = self._kinds()
-        if kinds is None or not len(kinds.counts):
-            return None
-        if self._gallery == "query":
-            kinds = KindTable(kinds.columns, kinds.counts[:, [0, 0]])
-        return Groups(kinds, self._table.codes(kinds.columns[0]))
 
 
 def _as_fields(argument: str, names: str | Sequence[str]) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ def rounded(x: Array, dtype: str) -> Array:
     """Round to the nearest number of so many bits, ties to even, without any half type."""
     significand, exponent = np.frexp(x.astype(np.float64))
     bits = 11 if dtype == "float16" else 8
-    return np.ldexp(np.rint(np.ldexp(significand, bits)), exponent - bits).astype(np.float32)
+    result: Array = np.ldexp(np.rint(np.ldexp(significand, bits)), exponent - bits)
+    return result.astype(np.float32)
 
 
 def rows_of(seed: int, count: int = 80, role: str = "query") -> Any:
