@@ -42,6 +42,10 @@ class KindTable:
         np.add.at(counts, codes, np.concatenate([table.counts for table in some]))
         return cls(tuple(column[first] for column in columns), counts)
 
+    def with_gallery(self, role: str) -> "KindTable":
+        """Return the table with the rows of a role, `"query"` or `"gallery"`, as the gallery."""
+        return KindTable(self.columns, self.counts[:, [0, int(role == "gallery")]])
+
 
 def joined_columns(tables: Sequence[Sequence[Labels]]) -> tuple[Labels, ...]:
     """Return the columns of several tables, those of one below those of another."""

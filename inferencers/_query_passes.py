@@ -3,23 +3,20 @@
 Q is the number of queries, M that of metrics.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
 from milepost.inferencers._compared_labels import Bools, Ints
+from milepost.inferencers._gallery_part import GalleryPart, SearchOptions
 from milepost.inferencers._groups import Groups
 from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._nearest_lists import NearestLists
 from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
-from milepost.inferencers._query_values import Finding, QueryValues
+from milepost.inferencers._query_values import Finding, QueryValues, with_lone
 from milepost.neighbors import (
-    AnyDistance,
     Array,
-    DistanceMeasure,
     Neighbors,
     backend_of,
     count_before,
@@ -32,42 +29,6 @@ from milepost.neighbors import (
 
 _SEARCHED_BYTES = 24  # of a neighbour that is found and left out
 _LISTED_COST = 32  # of scoring a listed pair, as a multiple of that of a pair in a block
-
-
-@dataclass(frozen=True)
-class GalleryPart:
-    """A block of one worker's gallery rows, sorted by id.
-
-    Attributes:
-        ids: shape (G,).
-        embeddings: shape (G, d), as they are collected.
-        codes: int64 (G,), label codes.
-        groups: int64 (G,), group codes; none if there are no groups.
-    """
-
-    ids: npt.NDArray[Any]
-    embeddings: Array
-    codes: Ints
-    groups: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How queries are searched.
-
-    Attributes:
-        distance: what scores are made of.
-        leave_out_copies: whether a gallery row with a query's id is the query itself.
-        max_memory_bytes: the budget; None: a quarter of what is available.
-        scored: whether the scores of neighbours are asked for, not only their order.
-        kept: how many neighbours of a query are kept.
-    """
-
-    distance: AnyDistance
-    leave_out_copies: bool
-    max_memory_bytes: int | None
-    scored: bool = False
-    kept: int = 0
 
 
 @final
@@ -107,6 +68,7 @@ class QueryPasses:
         self.levels = levels
         self.kept = KeptNeighbors(options.kept)
         self._rows, self._codes, self._options = rows, codes, options
+        self._copy_bytes = options.copy_bytes(rows.embeddings)
         self._groups = None if groups is None else groups[1]
         self._left_out = codes * 0 if groups is None else groups[0].sizes(groups[1])
         self._gallery_size = gallery_size
@@ -134,27 +96,10 @@ class QueryPasses:
 
     def scan(self, part: GalleryPart, round: int) -> None:
         """Compare the queries of this pass with a part of the gallery."""
-        for piece in self._pieces(part) if len(self._chosen) else ():
-            self._scan(piece, round)
-
-    def _pieces(self, part: GalleryPart) -> Iterator[GalleryPart]:
-        """Yield the part, in pieces where the search needs a copy of it."""
-        rows, size = part.embeddings, len(part.ids)
-        if self._copy_bytes:
-            row_bytes = self._copy_bytes * rows.shape[1]
-            size = memory_budget(self._options.max_memory_bytes, rows) // 4 // max(1, row_bytes)
-        size = max(1, size)
-        for s in (slice(start, start + size) for start in range(0, len(part.ids), size)):
-            piece = rows if size >= len(rows) else rows[s]
-            piece = backend_of(rows).rows32(piece)
-            yield GalleryPart(part.ids[s], piece, part.codes[s], part.groups[s])
-
-    @property
-    def _copy_bytes(self) -> int:
-        """The bytes that a copy of a number of a gallery row takes, if the search needs one."""
-        distance, rows = self._options.distance, self._rows.embeddings
-        is_half, is_measure = rows.itemsize < 4, isinstance(distance, DistanceMeasure)
-        return 4 * (int(is_half) + int(is_measure))
+        if len(self._chosen):
+            budget = self._options.max_memory_bytes
+            for piece in part.pieces(self._copy_bytes, budget):
+                self._scan(piece, round)
 
     def _scan(self, part: GalleryPart, round: int) -> None:
         exclude = self._own_copies(part)
@@ -185,13 +130,7 @@ class QueryPasses:
             found = [level.put_ranks(before) for level, before in parts]
         else:
             found = [level.nothing() for level in self.levels]
-        if round > 0:
-            return found
-        lone = [np.flatnonzero(level.most_relevant == 0) for level in self.levels]
-        return [
-            each._replace(judged=np.concatenate([each.judged, queries]))
-            for each, queries in zip(found, lone, strict=True)
-        ]
+        return found if round > 0 else with_lone(self.levels, found)
 
     def _plan(self) -> list[Ints]:
         """Return the queries of each pass: of similar depth, with room for their lists."""

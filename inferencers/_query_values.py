@@ -11,6 +11,7 @@ import numpy as np
 from milepost.inferencers._compared_labels import Bools, Floats, Ints, LeftOut
 from milepost.inferencers._groups import Groups
 from milepost.inferencers._nearest_lists import NearestLists
+from milepost.inferencers._objects import LostObjects
 from milepost.inferencers._ranking_metrics import Ranking, RankingMetric, Winner
 from milepost.inferencers._relevance import Relevance
 
@@ -78,21 +79,27 @@ class QueryValues:
         self._codes, self._metrics, self._winner = codes, metrics, winner
         self._groups = groups
 
-    def rank(self, queries: Ints, own: Ints, lists: NearestLists) -> Finding:
+    def rank(
+        self, queries: Ints, own: Ints, lists: NearestLists, lost: LostObjects | None = None
+    ) -> Finding:
         """Find the values of queries.
 
         Args:
             queries: int64 (q,), which.
             own: int64 (q,), the label codes of their own copies, -1 where there is none.
             lists: their neighbours.
+            lost: the objects that they leave out, where objects rank.
         """
         own_relevant = self.relevance.of_neighbors(self._codes[queries], own[:, None])
         relevant = self.most_relevant[queries] - own_relevant[:, 0]
+        if lost is not None:
+            relevant -= lost.relevant(self.relevance, self._codes[queries])
         (some,) = np.nonzero(relevant)
         self.has_relevant[queries[some]] = True
         step = min(self.relevance.step, max(1, _RANKED // max(1, lists.codes.shape[1])))
         for at in (some[start : start + step] for start in range(0, len(some), step)):
-            ranking = self._ranking(queries[at], relevant[at], own[at], lists, at)
+            left_out = self._left_out(queries, at, lost)
+            ranking = self._ranking(queries[at], relevant[at], own[at], lists, at, left_out)
             self._put(queries[at], ranking)
         judged = queries[self.most_relevant[queries] > 0]
         return Finding(queries, np.nan_to_num(self.values[queries]), judged)
@@ -111,14 +118,19 @@ class QueryValues:
         return Finding(nobody, np.zeros((0, len(self._metrics))), nobody)
 
     def _ranking(
-        self, queries: Ints, relevant: Ints, own: Ints, lists: NearestLists, at: Ints
+        self,
+        queries: Ints,
+        relevant: Ints,
+        own: Ints,
+        lists: NearestLists,
+        at: Ints,
+        left_out: LeftOut | None,
     ) -> Ranking:
         compared = self.relevance.compared(self._codes[queries])
         neighbors, scores = self.relevance.codes(lists.codes[at]), lists.scores[at]
         gains = best = None
         if self.relevance.is_graded and self._graded_depth:
             gains = compared.gain(neighbors[:, : self._graded_depth])
-            left_out = self._left_out(queries)
             best = self.relevance.best_gains(compared, own, gains.shape[1], left_out)
         return Ranking(
             compared.relevance(neighbors),
@@ -128,11 +140,14 @@ class QueryValues:
             best,
         )
 
-    def _left_out(self, queries: Ints) -> LeftOut | None:
+    def _left_out(self, queries: Ints, at: Ints, lost: LostObjects | None) -> LeftOut | None:
+        """Return what some of the queries leave out beside their own copies."""
+        if lost is not None:
+            return LeftOut(at, lambda some: lost.counts(self.relevance, some))
         if self._groups is None:
             return None
         groups, codes = self._groups
-        return LeftOut(codes[queries], lambda some: groups.counts(some, self.relevance))
+        return LeftOut(codes[queries[at]], lambda some: groups.counts(some, self.relevance))
 
     def _put(self, queries: Ints, ranking: Ranking) -> None:
         for column, metric in enumerate(self._metrics):
@@ -141,3 +156,12 @@ class QueryValues:
                 unranked = queries[~ranking.relevance.any(axis=1)]
                 self.values[unranked, column] = np.nan
                 self.unranked = np.concatenate([self.unranked, unranked])
+
+
+def with_lone(levels: Sequence[QueryValues], found: Sequence[Finding]) -> list[Finding]:
+    """Return what the first pass found, with the queries of which it is known beforehand."""
+    lone = [np.flatnonzero(level.most_relevant == 0) for level in levels]
+    return [
+        each._replace(judged=np.concatenate([each.judged, queries]))
+        for each, queries in zip(found, lone, strict=True)
+    ]

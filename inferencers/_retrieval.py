@@ -5,12 +5,15 @@ from functools import partial
 from typing import ClassVar, Literal, final
 
 from milepost.inferencers._evidence import Floats, Over
+from milepost.inferencers._gallery_part import GalleryPart, SearchOptions
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._kept_neighbors import rescored
 from milepost.inferencers._levels import batch_labels, levels_of
+from milepost.inferencers._object_passes import ObjectPasses
+from milepost.inferencers._objects import References, check_references
 from milepost.inferencers._pair_rows import PairRows, Storage, check_storage
 from milepost.inferencers._principal_axes import PrincipalAxes
-from milepost.inferencers._query_passes import GalleryPart, QueryPasses, SearchOptions
+from milepost.inferencers._query_passes import QueryPasses
 from milepost.inferencers._query_values import QueryValues
 from milepost.inferencers._ranking_metrics import ranking_metrics
 from milepost.inferencers._relevance import Gain, RelevantLabels
@@ -20,7 +23,7 @@ from milepost.inferencers._retrieval_tables import (
     query_table,
     resampled_class_means,
 )
-from milepost.inferencers._run_rows import CODE, EMBEDDINGS, GROUP, RunRows
+from milepost.inferencers._run_rows import CODE, EMBEDDINGS, GROUPS, OBJECTS, RunRows
 from milepost.inferencers._run_totals import RunTotals
 from milepost.inferencers._votes import Vote, check_vote, winner
 from milepost.neighbors import AnyDistance, check_any_distance
@@ -84,6 +87,10 @@ class Retrieval(PairInferencer):
             `SoftmaxVote(temperature)`, exp(score / temperature); `"distance"`, 1 / distance, and
             only those at distance 0 if there are any.
         neighbors: how many of a query's neighbours are evidence.
+        objects: a field that says which object a gallery row shows; objects then rank, not rows,
+            equal scores by object. All rows of an object bear one label. R, k and groups count
+            objects; one with no row left, its own copy and its group left out, is left out.
+        references: `"max"` or `"mean"`: what the scores of an object's rows make its score.
         pca: to how many dimensions embeddings are reduced first, along the principal axes of the
             gallery; None leaves them as they are.
         dtype: `"float32"`, or `"float16"` or `"bfloat16"` to keep the embeddings in half the
@@ -132,6 +139,8 @@ class Retrieval(PairInferencer):
         per_class: bool = False,
         vote: Vote = "majority",
         neighbors: int = 5,
+        objects: str | None = None,
+        references: References = "max",
         pca: int | None = None,
         dtype: Storage = "float32",
         name: str = "retrieval",
@@ -154,19 +163,23 @@ class Retrieval(PairInferencer):
         self.name = name
         self._labels = _as_fields("labels", labels)
         self._group = () if group is None else _as_fields("group", group)
-        self.fetches = tuple(dict.fromkeys((embeddings, *self._labels, *self._group)))
+        self._columns = (*self._group, *(() if objects is None else _as_fields("objects", objects)))
+        self.fetches = tuple(dict.fromkeys((embeddings, *self._labels, *self._columns)))
         self._metrics = ranking_metrics(metrics, depths)
         self._distance, self._relevant, self._gain = distance, relevant, gain
         self._split, self._average, self._per_class = levels, average, per_class
-        self._pca = pca
+        self._pca, self._objects, self._references = pca, objects, check_references(references)
         self._vote, self._neighbors, self._dtype = vote, neighbors, check_storage(dtype)
         self.reset()
 
     def reset(self) -> None:
-        own = PairRows(self.fetches[0], ", ".join(self._labels), self._group, self._dtype)
-        axes = None if self._pca is None else PrincipalAxes(self._pca)
-        self._rows = RunRows(own, has_groups=bool(self._group), axes=axes)
-        self._passes: QueryPasses | None = None
+        self._rows = RunRows(
+            PairRows(self.fetches[0], ", ".join(self._labels), self._columns, self._dtype),
+            has_groups=bool(self._group),
+            has_objects=self._objects is not None,
+            axes=None if self._pca is None else PrincipalAxes(self._pca),
+        )
+        self._passes: QueryPasses | ObjectPasses | None = None
         self._totals: RunTotals | None = None  # when rounds of search have begun
 
     def update(self, rows: Rows) -> None:
@@ -209,8 +222,8 @@ class Retrieval(PairInferencer):
     def scan(self, part: Rows, round: int) -> None:
         if round < self._rows.rounds:
             return
-        groups = {"groups": part[GROUP]} if self._group else {}
-        rows = GalleryPart(part["id"], part[EMBEDDINGS], part[CODE], **groups)
+        columns = {name: part[name] for name in (GROUPS, OBJECTS) if name in part}
+        rows = GalleryPart(part["id"], part[EMBEDDINGS], part[CODE], **columns)
         self._prepared().scan(rows, round - self._rows.rounds)
 
     def end_round(self, round: int) -> None:
@@ -265,26 +278,34 @@ class Retrieval(PairInferencer):
     def _by_class(self) -> bool:
         return self._per_class or self._average == "class"
 
-    def _prepared(self) -> QueryPasses:
+    def _prepared(self) -> QueryPasses | ObjectPasses:
         """Return the passes of this worker's queries, planned when totals are merged."""
         if self._passes is None:
             rows = self._rows
+            groups = None if rows.objects else rows.groups
             self._levels = levels_of(rows.table, self._relevant, self._gain, split=self._split)
             vote = partial(winner, self._vote, self._distance)
             values = [
-                QueryValues(rows.codes, level.relevance, self._metrics, vote, rows.groups)
+                QueryValues(rows.codes, level.relevance, self._metrics, vote, groups)
                 for level in self._levels
             ]
-            self._passes = QueryPasses(
-                rows.queries, rows.codes, values, rows.gallery_size, self._options(), rows.groups
-            )
+            options = self._options()
+            if rows.objects:
+                own = rows.groups[1] if rows.groups else None
+                whole = any(metric.name == "mrr" for metric in self._metrics)
+                how = rows.objects, self._references, options, own
+                self._passes = ObjectPasses(rows.queries, values, *how, whole=whole)
+            else:
+                sizes = rows.gallery_size, options, groups
+                self._passes = QueryPasses(rows.queries, rows.codes, values, *sizes)
         return self._passes
 
     def _options(self) -> SearchOptions:
         """Return how to search: neighbours that lie here are scored once they are evidence."""
         self._kept = self._neighbors if self.keep_evidence else 0
         has_all = len(self._rows.gallery_rows.ids) == self._rows.gallery_size
-        self._is_scored = self._vote != "majority" or (self._kept > 0 and not has_all)
+        rescored = has_all and self._objects is None
+        self._is_scored = self._vote != "majority" or (self._kept > 0 and not rescored)
         return SearchOptions(
             self._distance,
             self.shared_ids or self._rows.gallery == "query",

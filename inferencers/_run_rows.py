@@ -9,11 +9,12 @@ from milepost.inferencers._compared_labels import Ints
 from milepost.inferencers._groups import Groups
 from milepost.inferencers._inferencer import Rows, State
 from milepost.inferencers._kind_table import KindTable
-from milepost.inferencers._label_table import LabelTable
+from milepost.inferencers._label_table import Labels, LabelTable
+from milepost.inferencers._objects import Objects
 from milepost.inferencers._pair_rows import ROLES, PairRows, RoleRows
 from milepost.inferencers._principal_axes import PrincipalAxes
 
-EMBEDDINGS, CODE, GROUP = "embeddings", "label_code", "group_code"
+EMBEDDINGS, CODE, GROUPS, OBJECTS = "embeddings", "label_codes", "groups", "objects"
 
 
 @final
@@ -24,13 +25,22 @@ class RunRows:
         own: collects this worker's rows; its columns make groups.
         has_groups: whether queries leave out the gallery rows of their group.
         axes: the principal axes along which embeddings are taken; None: as they are.
+        has_objects: whether the last column says which object a gallery row is of.
     """
 
-    def __init__(self, own: PairRows, *, has_groups: bool, axes: PrincipalAxes | None) -> None:
-        self._own, self._has_groups, self._axes = own, has_groups, axes
+    def __init__(
+        self,
+        own: PairRows,
+        *,
+        has_groups: bool,
+        axes: PrincipalAxes | None,
+        has_objects: bool = False,
+    ) -> None:
+        self._own, self._axes = own, axes
+        self._has_groups, self._has_objects = has_groups, has_objects
         self._is_summing = False
         self._others: list[LabelTable] = []  # those of other workers
-        self._other_kinds: list[KindTable] = []
+        self._other_kinds: list[dict[str, KindTable]] = []
         self._settled: _Settled | None = None
 
     def add(self, rows: Rows, max_memory_bytes: int | None) -> None:
@@ -44,9 +54,7 @@ class RunRows:
             return self._axes.state((0, 0.0))
         table = LabelTable.sum([self._own.table(), *self._others])
         state: dict[str, Any] = {"labels": table.labels, "counts": table.counts}
-        if self._has_groups:
-            kinds = self._kinds()
-            state |= {"kinds": kinds.columns, "kind_counts": kinds.counts}
+        state["kinds"] = {name: (kinds.columns, kinds.counts) for name, kinds in self._kinds()}
         return state | (dict(self._axes.state(self._own.extent())) if self._axes else {})
 
     def merge(self, states: Sequence[State]) -> None:
@@ -55,9 +63,10 @@ class RunRows:
             self._axes.merge(states)
         if not self._is_summing:
             self._others += [LabelTable(state["labels"], state["counts"]) for state in states]
-            if self._has_groups:
-                tables = (KindTable(state["kinds"], state["kind_counts"]) for state in states)
-                self._other_kinds += tables
+            self._other_kinds += [
+                {name: KindTable(*kinds) for name, kinds in state["kinds"].items()}
+                for state in states
+            ]
         self._settled = None
 
     @property
@@ -101,11 +110,16 @@ class RunRows:
     @property
     def gallery_size(self) -> int:
         """The number of gallery rows of all workers."""
-        return int(self.table.counts[:, 1].sum())
+        return self._known().gallery_size
+
+    @property
+    def objects(self) -> Objects | None:
+        """The objects of the gallery, where these rank."""
+        return self._known().objects
 
     @property
     def table(self) -> LabelTable:
-        """The labels of the run."""
+        """The labels of the run; where objects rank, with their number in place of rows'."""
         return self._known().table
 
     @property
@@ -129,7 +143,14 @@ class RunRows:
             EMBEDDINGS: rows.embeddings,
             CODE: self.table.codes(rows.labels),
         }
-        return part | ({GROUP: self.groups[0].codes(rows.columns)} if self.groups else {})
+        if self.groups:
+            part[GROUPS] = self.groups[0].codes(self._group_columns(rows))
+        if self.objects:
+            part[OBJECTS] = self.objects.codes(rows.columns[-1])
+        return part
+
+    def _group_columns(self, rows: RoleRows) -> tuple[Labels, ...]:
+        return rows.columns[:-1] if self._has_objects else rows.columns
 
     def _known(self) -> "_Settled":
         """Return what is known when totals are merged."""
@@ -138,21 +159,32 @@ class RunRows:
             gallery = "gallery" if table.counts[:, 1].any() else "query"
             if gallery == "query":
                 table = LabelTable(table.labels, table.counts[:, [0, 0]])
-            rows, groups = self.queries, None
+            rows, size = self.queries, int(table.counts[:, 1].sum())
+            kinds = {name: each.with_gallery(gallery) for name, each in self._kinds()}
+            groups = objects = None
             if self._has_groups and len(table.labels):
-                kinds = self._kinds()
-                if gallery == "query":
-                    kinds = KindTable(kinds.columns, kinds.counts[:, [0, 0]])
-                whole = Groups(kinds, table.codes(kinds.columns[0]))
-                groups = whole, whole.codes(rows.columns)
-            self._settled = _Settled(table, gallery, table.codes(rows.labels), groups)
+                whole = Groups(kinds["groups"], table.codes(kinds["groups"].columns[0]))
+                groups = whole, whole.codes(self._group_columns(rows))
+            codes = table.codes(rows.labels)
+            if self._has_objects:
+                objects = Objects(kinds["objects"], table)
+                table = objects.table(table)
+            self._settled = _Settled(table, gallery, size, codes, groups, objects)
         return self._settled
 
-    def _kinds(self) -> KindTable:
-        """Return the labels with their groups, of all workers whose totals are merged."""
-        rows = (self._own.of(role) for role in ROLES)
-        own = KindTable.of(*((each.labels, *each.columns) for each in rows))
-        return KindTable.sum([own, *self._other_kinds])
+    def _kinds(self) -> list[tuple[str, KindTable]]:
+        """Return the labels with groups, and objects with labels, of all workers' rows."""
+        rows = [self._own.of(role) for role in ROLES]
+        columns = {
+            "groups": [(each.labels, *self._group_columns(each)) for each in rows],
+            "objects": [(*each.columns[-1:], each.labels) for each in rows],
+        }
+        wanted = {"groups": self._has_groups, "objects": self._has_objects}
+        return [
+            (name, KindTable.sum([KindTable.of(*own), *(x[name] for x in self._other_kinds)]))
+            for name, own in columns.items()
+            if wanted[name]
+        ]
 
 
 class _Settled(NamedTuple):
@@ -160,5 +192,7 @@ class _Settled(NamedTuple):
 
     table: LabelTable
     gallery: str
+    gallery_size: int
     codes: Ints
     groups: tuple[Groups, Ints] | None
+    objects: Objects | None

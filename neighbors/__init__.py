@@ -22,6 +22,7 @@ from milepost.neighbors._search import search as search
 from milepost.neighbors._search import count_before as count_before
 from milepost.neighbors._search_outside import search_outside as search_outside
 from milepost.neighbors._listed import listed_scores as listed_scores
+from milepost.neighbors._listed import nearest_of as nearest_of
 from milepost.neighbors._listed import nearest_listed as nearest_listed
 from milepost.neighbors._ranking import hit_rate as hit_rate
 from milepost.neighbors._ranking import recall as recall

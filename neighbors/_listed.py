@@ -12,6 +12,7 @@ from milepost.neighbors._score import pair_scores_of
 
 Ints = npt.NDArray[np.int64]
 _CHUNK = 1 << 22  # numbers gathered at once
+_KEYS = 1 << 20  # made at once
 
 
 def nearest_listed(
@@ -48,6 +49,33 @@ def nearest_listed(
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         best[rows[starts]] = np.maximum.reduceat(keys, starts)
     return decode(best[:, None], _numpy)
+
+
+def nearest_of(
+    scores: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_], k: int
+) -> Neighbors:
+    """Return the k nearest by scores that are known, as NumPy.
+
+    Memory: 8 bytes for each of some scores at a time, and 12 Q k bytes for the result.
+
+    Args:
+        scores: (Q, G), of which the larger is closer.
+        allowed: (Q, G), which of them count.
+        k: neighbours a query.
+
+    Example:
+        >>> nearest_of(np.float32([[1, 3, 3]]), np.array([[True, True, True]]), 2).indices
+        array([[1, 2]])
+    """
+    width = min(k, scores.shape[1])
+    indices = np.zeros((len(scores), width), np.int64)
+    found = Neighbors(indices, np.zeros(indices.shape, np.float32))
+    positions = np.arange(scores.shape[1])[None, :]
+    for some in spans(len(scores), _KEYS // max(1, scores.shape[1]) + 1):
+        keys = rank_keys(scores[some], positions, _numpy)
+        keys[~allowed[some]] = NOTHING
+        found.indices[some], found.scores[some] = decode(_numpy.largest(keys, width), _numpy)
+    return found
 
 
 def listed_scores(
