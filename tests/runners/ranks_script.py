@@ -22,6 +22,7 @@ import milepost as mp
 from milepost.callbacks import KeepBest, Loop, Record
 from milepost.errors import LostRankError
 from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
+from milepost.neighbors import LpDistance, SNRDistance
 from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner, evaluate
 
@@ -160,6 +161,15 @@ CASES: dict[str, Callable[[], tuple[Any, list[Inferencer], dict[str, Any]]]] = {
         [
             Retrieval(k=(1, 3, 23), group="camera"),
             Retrieval(k=1, group=("label", "site"), name="protocol"),
+        ],
+        {"batch_size": 2, "inputs": ("input",)},
+    ),
+    "pairs: searched in other ways": lambda: (
+        {**COLUMNS, "item": [int(label) * 9 + i % 3 for i, label in enumerate(labels)]},
+        [
+            Retrieval(k=(1, 3), objects="item", references="mean", name="objects"),
+            Retrieval(k=(1, 3), pca=2, distance=LpDistance(p=1), name="reduced"),
+            Retrieval(k=(1, 3), dtype="bfloat16", distance=SNRDistance(), name="halves"),
         ],
         {"batch_size": 2, "inputs": ("input",)},
     ),
