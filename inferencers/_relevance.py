@@ -107,7 +107,7 @@ class Relevance:
     def of_gallery(self, queries: Ints, gallery: Ints) -> Bools:
         """Return which gallery rows (G,) are relevant to which queries (Q,), (Q, G)."""
         queries, gallery = self.codes(queries), self.codes(gallery)
-        if self._is_equality:
+        if self.is_equality:
             return np.asarray(queries[:, None] == gallery[None, :])
         codes, rows = np.unique(queries, return_inverse=True)
         labels, columns = np.unique(gallery, return_inverse=True)
