@@ -101,12 +101,14 @@ class ObjectPasses:
         for rows in spans(len(self._chosen), _QUERIES):
             for columns in spans(len(order), _ROWS):
                 at = order[columns]
-                left_out = own[rows, None] == np.arange(columns.start, columns.stop)[None, :]
+                column = own[rows] - columns.start
+                (row,) = np.nonzero((column >= 0) & (column < len(at)))
+                inside = None
                 if self._groups is not None:
-                    groups = self._groups[self._chosen[rows]]
-                    left_out |= groups[:, None] == part.groups[at][None, :]
+                    inside = self._groups[self._chosen[rows], None] == part.groups[None, at]
                 scores = self._pairs(self._embeddings[rows], others[columns])
-                self._scores.add(rows, scores, left_out, part.objects[at])
+                copies = row, column[row]
+                self._scores.add(rows, scores, part.objects[at], copies, inside)
 
     def _pairs(self, queries: Array, gallery: Array) -> npt.NDArray[np.float32]:
         """Return the scores of all pairs of rows; those of a measure are its values."""

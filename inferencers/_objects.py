@@ -95,29 +95,43 @@ class ObjectScores:
         self._upper = np.zeros(shape) if self._is_mean else np.full(shape, -np.inf, np.float32)
         self._lower = np.zeros(shape if self._is_mean else (0, 0))
 
-    def add(self, queries: slice, scores: Scores, left_out: Bools, objects: Ints) -> None:
+    def add(
+        self,
+        queries: slice,
+        scores: Scores,
+        objects: Ints,
+        copies: tuple[Ints, Ints],
+        inside: Bools | None = None,
+    ) -> None:
         """Take the scores of some rows.
 
         Args:
             queries: which.
             scores: float32 (q, g), changed.
-            left_out: bool (q, g), which pairs do not count.
             objects: int64 (g,), ascending, the rows' objects.
+            copies: the queries and the rows of pairs that do not count.
+            inside: bool (q, g), other pairs that do not count, if there are any.
         """
         starts = np.flatnonzero(np.diff(objects, prepend=-1))
-        found = objects[starts]
-        at = queries, found
-        self._counts[at] += np.add.reduceat(~left_out, starts, axis=1, dtype=np.int32)
+        sizes = np.diff(starts, append=len(objects))
+        at = queries, objects[starts]
+        counts = np.repeat(sizes[None, :].astype(np.int32), len(scores), axis=0)
+        nothing = 0.0 if self._is_mean else -np.inf
+        if inside is not None:
+            inside[copies] = True
+            counts -= np.add.reduceat(inside, starts, axis=1, dtype=np.int32)
+            scores[inside] = nothing
+        else:
+            of_start = np.repeat(np.arange(len(starts)), sizes)
+            np.subtract.at(counts, (copies[0], of_start[copies[1]]), 1)
+            scores[copies] = nothing
+        self._counts[at] += counts
         if self._is_mean:
-            ranks = np.arange(len(objects)) - np.repeat(
-                starts, np.diff(starts, append=len(objects))
-            )
-            scores[left_out] = 0.0
-            for rank in range(int(ranks.max()) + 1):
+            ranks = np.arange(len(objects)) - np.repeat(starts, sizes)
+            for rank in range(int(sizes.max())):
                 (columns,) = np.nonzero(ranks == rank)
                 self._add_one(queries, objects[columns], scores[:, columns].astype(np.float64))
         else:
-            scores[left_out] = -np.inf
             best = np.maximum.reduceat(scores, starts, axis=1)
             self._upper[at] = np.maximum(self._upper[at], best)
 

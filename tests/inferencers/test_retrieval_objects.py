@@ -188,8 +188,8 @@ def test_means_are_exact_in_any_order() -> None:
     for order in (np.arange(400), rng.permutation(400)):
         found = ObjectScores(3, 1, "mean")
         for part in np.array_split(order, 7):
-            nobody = np.zeros((3, len(part)), bool)
-            found.add(slice(0, 3), scores[:, part], nobody, np.zeros(len(part), int))
+            nobody = np.zeros(0, int), np.zeros(0, int)
+            found.add(slice(0, 3), scores[:, part], np.zeros(len(part), int), nobody)
         means.append(found._final())
     np.testing.assert_array_equal(means[0], means[1])
 
