@@ -102,6 +102,7 @@ class Retrieval(PairInferencer):
         UnknownNameError: a metric, the distance or the vote does not exist.
 
     Example:
+        >>> import numpy as np
         >>> retrieval = Retrieval(k=(1,), metrics=["hit_rate", "mrr"], distance="l2")
         >>> retrieval.update(
         ...     {
