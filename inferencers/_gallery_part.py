@@ -42,9 +42,8 @@ class GalleryPart:
             size = memory_budget(max_memory_bytes, rows) // 4 // row_bytes
         for s in spans(len(self.ids), max(1, size)):
             piece = rows if s.stop - s.start == len(rows) else rows[s]
-            piece = backend_of(rows).rows32(piece)
             others = self.codes[s], self.groups[s], self.objects[s]
-            yield GalleryPart(self.ids[s], piece, *others)
+            yield GalleryPart(self.ids[s], widened(piece), *others)
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,11 @@ class SearchOptions:
         """Return the bytes that a copy of a number takes, if the search of rows needs one."""
         is_half, is_measure = rows.itemsize < 4, isinstance(self.distance, DistanceMeasure)
         return 4 * (int(is_half) + int(is_measure))
+
+
+def widened(rows: Array) -> Array:
+    """Return rows as float32: themselves where they are, which a search makes use of."""
+    return rows if rows.itemsize == 4 else backend_of(rows).rows32(rows)
 
 
 def spans(total: int, size: int) -> Iterator[slice]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.inferencers._compared_labels import Ints
-from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, spans
+from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, spans, widened
 from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._objects import ENTRY_BYTES, Objects, ObjectScores, References
 from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
@@ -66,8 +66,8 @@ class ObjectPasses:
     def start(self, round: int) -> None:
         """Prepare for a pass."""
         self._chosen = self._blocks[round] if round < len(self._blocks) else np.zeros(0, np.int64)
-        chosen = self._rows.embeddings[self._positions(self._chosen, self._rows.embeddings)]
-        self._embeddings = backend_of(chosen).rows32(chosen)
+        rows = self._rows.embeddings
+        self._embeddings = widened(rows[self._positions(self._chosen, rows)])
         self._scores = ObjectScores(len(self._chosen), len(self._objects.ids), self._references)
 
     def scan(self, part: GalleryPart, round: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from milepost.inferencers._compared_labels import Bools, Ints
-from milepost.inferencers._gallery_part import GalleryPart, SearchOptions
+from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, widened
 from milepost.inferencers._groups import Groups
 from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._nearest_lists import NearestLists
@@ -91,8 +91,7 @@ class QueryPasses:
             self._lists = NearestLists(len(self._chosen), 1)
         else:
             self._before = np.zeros(len(self._chosen), np.int64)
-        chosen = _take(self._rows.embeddings, self._chosen)
-        self._embeddings = backend_of(chosen).rows32(chosen)
+        self._embeddings = widened(_take(self._rows.embeddings, self._chosen))
 
     def scan(self, part: GalleryPart, round: int) -> None:
         """Compare the queries of this pass with a part of the gallery."""
@@ -103,10 +102,8 @@ class QueryPasses:
 
     def _scan(self, part: GalleryPart, round: int) -> None:
         exclude = self._own_copies(part)
-        if round <= len(
-            self._blocks
-        ):  # the pass after the last block's looks for the best relevant
-            relevant = round == len(self._blocks)
+        relevant = round == len(self._blocks)  # the pass after the last block's
+        if round <= len(self._blocks):
             found = self._best_relevant(part, exclude) if relevant else None
             found = found or self._search(part, exclude, only_relevant=relevant)
             self._lists.offer(found, part.ids, part.codes)
