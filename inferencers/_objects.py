@@ -69,7 +69,7 @@ class Objects:
 
     def codes(self, values: npt.NDArray[Any]) -> Ints:
         """Return which object each of the gallery rows is of."""
-        return np.searchsorted(self.ids, values)
+        return np.searchsorted(self.ids, values) if len(values) else np.zeros(0, np.int64)
 
 
 @final

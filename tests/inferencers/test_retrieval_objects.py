@@ -165,6 +165,17 @@ def test_objects_of_one_row_each_are_its_rows() -> None:
         assert_same(run([retrieval], [queries, gallery]), plain)
 
 
+def test_a_worker_may_have_no_gallery_rows_of_named_objects() -> None:
+    queries, gallery = rows_of(9, 12), rows_of(10, 30, "gallery")
+    names = np.array([f"item {number:02d}" for number in range(12)])
+    for rows in (queries, gallery):
+        rows["item"], rows["camera"] = names[rows["item"] // 10], names[rows["camera"]]
+    options: Any = {"k": K, "objects": "item", "group": "camera"}
+    whole = run([Retrieval(**options)], [queries, gallery])
+    assert_same(run([Retrieval(**options), Retrieval(**options)], [queries], [gallery]), whole)
+    assert_same(run([Retrieval(**options), Retrieval(**options)], [gallery], [queries]), whole)
+
+
 def test_the_neighbours_of_a_query_are_objects() -> None:
     queries, gallery = rows_of(6, 5), rows_of(7, 40, "gallery")
     retrieval = Retrieval(k=2, metrics="hit_rate", objects="item", distance="l2", neighbors=3)
