@@ -4,14 +4,30 @@ Q is the number of queries, V that of their different labels, U that of all labe
 lists of neighbours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from milepost.inferencers._kind_table import codes_of
+
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+class LeftOut(NamedTuple):
+    """The groups whose gallery rows queries leave out.
+
+    Attributes:
+        groups: int64 (Q,), their codes.
+        counts: gives int64 (P, U) for groups (P,): how many of their rows bear each label.
+    """
+
+    groups: Ints
+    counts: Callable[[Ints], Ints]
 
 
 @dataclass(frozen=True)
@@ -41,22 +57,30 @@ class Compared:
         assert self.gains is not None
         return self.gains[self.rows[:, None], neighbors]
 
-    def best_gains(self, own: Ints, counts: Ints, depth: int) -> Floats:
+    def best_gains(
+        self, own: Ints, counts: Ints, depth: int, left_out: LeftOut | None = None
+    ) -> Floats:
         """Return the largest gains of each query's gallery, in descending order, (Q, depth).
 
         Args:
             own: int64 (Q,), the label of the gallery row that a query leaves out, or -1.
             counts: int64 (U,), how many gallery rows bear each label.
             depth: how many to return; 0 where there are fewer rows.
+            left_out: the groups that queries leave out besides, if there are any.
         """
         assert self.gains is not None
         labels = len(counts)
-        pairs, inverse = np.unique(self.rows * (labels + 1) + own + 1, return_inverse=True)
-        rows, left_out = pairs // (labels + 1), pairs % (labels + 1) - 1
-        gains = self.gains[rows, :labels]
-        left = np.repeat(counts[None, :], len(rows), axis=0)
-        (some,) = np.nonzero(left_out >= 0)
-        left[some, left_out[some]] -= 1
+        groups = own * 0 if left_out is None else left_out.groups
+        _, first, inverse = np.unique(
+            codes_of((self.rows, own, groups)), return_index=True, return_inverse=True
+        )
+        gains = self.gains[self.rows[first], :labels]
+        left = np.repeat(counts[None, :], len(first), axis=0)
+        if left_out is not None:
+            left -= left_out.counts(groups[first])
+        own = own[first]
+        (some,) = np.nonzero(own >= 0)
+        left[some, own[some]] -= 1
         gains[left == 0] = 0.0
         if depth + 1 < labels:  # one of so many labels may have no row left
             best = np.argpartition(-gains, depth, axis=1)[:, : depth + 1]

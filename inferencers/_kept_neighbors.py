@@ -8,7 +8,7 @@ import numpy.typing as npt
 from milepost.inferencers._compared_labels import Bools, Ints
 from milepost.inferencers._nearest_lists import NearestLists
 from milepost.inferencers._pair_rows import RoleRows, positions_of
-from milepost.neighbors import Distance, listed_scores
+from milepost.neighbors import AnyDistance, listed_scores, own_scores
 
 
 class Neighbor(NamedTuple):
@@ -63,9 +63,12 @@ class KeptNeighbors:
         return Neighbor(*(column[order] for column in columns))
 
 
-def rescored(near: Neighbor, queries: RoleRows, gallery: RoleRows, distance: Distance) -> Neighbor:
+def rescored(
+    near: Neighbor, queries: RoleRows, gallery: RoleRows, distance: AnyDistance
+) -> Neighbor:
     """Return neighbours with their scores, where only their order was asked for."""
     positions = positions_of(near.ids, gallery.ids)
     embeddings = queries.embeddings, gallery.embeddings
     scores = listed_scores(*embeddings, near.queries, positions, distance=distance)
-    return near._replace(scores=scores)
+    values = own_scores(distance, scores[:, None], queries.embeddings, near.queries)
+    return near._replace(scores=values[:, 0])

@@ -80,7 +80,7 @@ def as_labels(labels: Any, name: str) -> Labels:
     return array.astype(np.int64) if array.dtype.kind in "iu" else array
 
 
-def check_alike(arrays: Sequence[Labels]) -> None:
+def check_alike(arrays: Sequence[Labels], name: str = "labels") -> None:
     """Raise an error unless all labels are of one kind and shape: joining them changes none.
 
     Raises:
@@ -89,7 +89,7 @@ def check_alike(arrays: Sequence[Labels]) -> None:
     kinds = {(*(dtype.kind for dtype in _column_types(array)), array.shape[1:]) for array in arrays}
     if len(kinds) > 1:
         found = " and ".join(sorted({f"{array.dtype} {array.shape[1:]}" for array in arrays}))
-        msg = f"labels must be of one type and shape throughout a run, got {found}"
+        msg = f"{name} must be of one type and shape throughout a run, got {found}"
         raise ValueError(msg)
 
 

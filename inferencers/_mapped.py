@@ -1,18 +1,22 @@
-"""Float32 rows in memory-mapped files that vanish with their last array."""
+"""Rows in memory-mapped files that vanish with their last array."""
 
 import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from milepost.neighbors import Array, backend_of
 
-Floats = npt.NDArray[np.float32]
+_BLOCK = 1 << 12  # rows
+
+Numbers = npt.NDArray[Any]
 
 
-def mapped(parts: list[Array]) -> Floats:
+def mapped(parts: list[Array]) -> Numbers:
     """Return NumPy rows joined in a file; `parts` is emptied as they are copied."""
-    rows = _new(sum(map(len, parts)), parts[0].shape[1])
+    rows = _new(sum(map(len, parts)), parts[0])
     start = 0
     while parts:
         part = parts.pop(0)
@@ -27,7 +31,7 @@ def joined(parts: list[Array], order: npt.NDArray[np.int64]) -> Array:
         rows = backend_of(*parts).concat(parts, axis=0)
         parts.clear()
         return rows[backend_of(rows).array(order, like=rows)]
-    result = _new(len(order), parts[0].shape[1])
+    result = _new(len(order), parts[0])
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     start = 0
@@ -38,8 +42,33 @@ def joined(parts: list[Array], order: npt.NDArray[np.int64]) -> Array:
     return result
 
 
-def _new(rows: int, dimension: int) -> Floats:
+def changed(rows: Array, change: Callable[[Array], Array]) -> Array:
+    """Return what a function gives for blocks of rows, in a file if they are in one."""
+    if not isinstance(rows, np.memmap):
+        blocks = [change(rows[s]) for s in _blocks(len(rows))]
+        return backend_of(rows).concat(blocks, axis=0)
+    result: Numbers | None = None
+    for s in _blocks(len(rows)):
+        block = change(rows[s])
+        result = _new(len(rows), block) if result is None else result
+        result[s] = block
+    return result
+
+
+def largest(rows: Array) -> float:
+    """Return the largest magnitude of a number in the rows, 0 where there are none."""
+    backend = backend_of(rows)
+    return max((float(abs(backend.rows32(rows[s])).max()) for s in _blocks(len(rows))), default=0.0)
+
+
+def _blocks(total: int) -> Iterator[slice]:
+    for start in range(0, total, _BLOCK):
+        yield slice(start, start + _BLOCK)
+
+
+def _new(rows: int, like: Numbers) -> Numbers:
+    shape = rows, like.shape[1]
     with tempfile.TemporaryFile(prefix="milepost-") as file:
-        file.truncate(4 * rows * dimension)
-        result: Floats = np.memmap(file, np.float32, "r+", shape=(rows, dimension))
+        file.truncate(like.itemsize * rows * like.shape[1])
+        result: Numbers = np.memmap(file, like.dtype, "r+", shape=shape)
     return result

@@ -136,7 +136,7 @@ class MatchRate(PairInferencer):
         self.reset()
 
     def reset(self) -> None:
-        self._collected = PairRows(*self.fetches)
+        self._collected = PairRows(self.fetches[0], self.fetches[1])
         self._others: list[LabelTable] = []  # those of other workers
         self._table: LabelTable | None = None
         self._longest = 0.0  # of the rows of all workers

@@ -3,64 +3,32 @@
 Q is the number of queries, M that of metrics.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
 from milepost.inferencers._compared_labels import Bools, Ints
+from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, widened
+from milepost.inferencers._groups import Groups
 from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._nearest_lists import NearestLists
 from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
-from milepost.inferencers._query_values import Finding, QueryValues
+from milepost.inferencers._query_values import Finding, QueryValues, with_lone
 from milepost.neighbors import (
     Array,
-    Distance,
     Neighbors,
     backend_of,
     count_before,
     memory_budget,
     nearest_listed,
+    own_scores,
     search,
+    search_outside,
 )
 
+_SEARCHED_BYTES = 24  # of a neighbour that is found and left out
 _LISTED_COST = 32  # of scoring a listed pair, as a multiple of that of a pair in a block
-
-
-@dataclass(frozen=True)
-class GalleryPart:
-    """A block of one worker's gallery rows, sorted by id.
-
-    Attributes:
-        ids: shape (G,).
-        embeddings: float32 (G, d).
-        codes: int64 (G,), label codes.
-    """
-
-    ids: npt.NDArray[Any]
-    embeddings: Array
-    codes: Ints
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How queries are searched.
-
-    Attributes:
-        distance: what scores are made of.
-        leave_out_copies: whether a gallery row with a query's id is the query itself.
-        max_memory_bytes: the budget; None: a quarter of what is available.
-        scored: whether the scores of neighbours are asked for, not only their order.
-        kept: how many neighbours of a query are kept.
-    """
-
-    distance: Distance
-    leave_out_copies: bool
-    max_memory_bytes: int | None
-    scored: bool = False
-    kept: int = 0
 
 
 @final
@@ -80,6 +48,8 @@ class QueryPasses:
         levels: their values, at each level of labels.
         gallery_size: the number of gallery rows of all workers.
         options: how to search.
+        groups: the groups that queries leave out, if there are any, and int64 (Q,), those that the
+            queries are in.
 
     Attributes:
         levels: as given.
@@ -93,10 +63,14 @@ class QueryPasses:
         levels: Sequence[QueryValues],
         gallery_size: int,
         options: SearchOptions,
+        groups: tuple[Groups, Ints] | None = None,
     ) -> None:
         self.levels = levels
         self.kept = KeptNeighbors(options.kept)
         self._rows, self._codes, self._options = rows, codes, options
+        self._copy_bytes = options.copy_bytes(rows.embeddings)
+        self._groups = None if groups is None else groups[1]
+        self._left_out = codes * 0 if groups is None else groups[0].sizes(groups[1])
         self._gallery_size = gallery_size
         depths = np.max([level.depths for level in levels], axis=0)
         self._depths = depths.clip(min=options.kept, max=gallery_size)
@@ -117,17 +91,19 @@ class QueryPasses:
             self._lists = NearestLists(len(self._chosen), 1)
         else:
             self._before = np.zeros(len(self._chosen), np.int64)
-        self._embeddings = _take(self._rows.embeddings, self._chosen)
+        self._embeddings = widened(_take(self._rows.embeddings, self._chosen))
 
     def scan(self, part: GalleryPart, round: int) -> None:
         """Compare the queries of this pass with a part of the gallery."""
-        if not len(self._chosen) or not len(part.ids):
-            return
+        if len(self._chosen):
+            budget = self._options.max_memory_bytes
+            for piece in part.pieces(self._copy_bytes, budget):
+                self._scan(piece, round)
+
+    def _scan(self, part: GalleryPart, round: int) -> None:
         exclude = self._own_copies(part)
-        if round <= len(
-            self._blocks
-        ):  # the pass after the last block's looks for the best relevant
-            relevant = round == len(self._blocks)
+        relevant = round == len(self._blocks)  # the pass after the last block's
+        if round <= len(self._blocks):
             found = self._best_relevant(part, exclude) if relevant else None
             found = found or self._search(part, exclude, only_relevant=relevant)
             self._lists.offer(found, part.ids, part.codes)
@@ -137,6 +113,10 @@ class QueryPasses:
     def end(self, round: int) -> list[Finding]:
         """Finish a pass; return what it found, at each level."""
         if round < len(self._blocks):
+            if self._options.scored:
+                scores, rows = self._lists.scores, np.arange(len(self._chosen))
+                distance = self._options.distance
+                self._lists.scores = own_scores(distance, scores, self._embeddings, rows)
             own = self._own[self._chosen]
             found = [level.rank(self._chosen, own, self._lists) for level in self.levels]
             counted = np.any([level.has_relevant[self._chosen] for level in self.levels], axis=0)
@@ -147,13 +127,7 @@ class QueryPasses:
             found = [level.put_ranks(before) for level, before in parts]
         else:
             found = [level.nothing() for level in self.levels]
-        if round > 0:
-            return found
-        lone = [np.flatnonzero(level.most_relevant == 0) for level in self.levels]
-        return [
-            each._replace(judged=np.concatenate([each.judged, queries]))
-            for each, queries in zip(found, lone, strict=True)
-        ]
+        return found if round > 0 else with_lone(self.levels, found)
 
     def _plan(self) -> list[Ints]:
         """Return the queries of each pass: of similar depth, with room for their lists."""
@@ -163,7 +137,10 @@ class QueryPasses:
         room = memory_budget(self._options.max_memory_bytes, self._codes) // 2
         blocks = []
         while len(queries):
-            cost = np.arange(1, len(queries) + 1) * self._depths[queries] * entry_bytes
+            more = np.maximum.accumulate(self._left_out[queries])
+            cost = self._depths[queries] * entry_bytes + more * _SEARCHED_BYTES
+            cost += self._copy_bytes * self._rows.embeddings.shape[1]
+            cost *= np.arange(1, len(queries) + 1)
             size = max(1, int(np.searchsorted(cost, room, side="right")))
             blocks.append(np.sort(queries[:size]))
             queries = queries[size:]
@@ -177,10 +154,16 @@ class QueryPasses:
         return np.zeros(0, np.int64)
 
     def _own_copies(self, part: GalleryPart) -> Ints:
-        """Return the position of each query's own copy in the part, or -1; note its label."""
+        """Return the position of each query's own copy in the part, or -1; note its label.
+
+        A copy in the query's group is left out with that.
+        """
         if not self._options.leave_out_copies:
             return np.full(len(self._chosen), -1)
         positions = positions_of(self._rows.ids[self._chosen], part.ids)
+        if self._groups is not None:
+            inside = part.groups[positions] == self._groups[self._chosen]
+            positions[inside] = -1
         (found,) = np.nonzero(positions >= 0)
         self._own[self._chosen[found]] = part.codes[positions[found]]
         return positions
@@ -197,19 +180,32 @@ class QueryPasses:
                 codes = self._codes[chosen[levels == at]]
                 relevance = self.levels[at].relevance
                 found[levels == at] = relevance.of_gallery(codes, part.codes[gallery])
-            return found
+            return found if outside is None else found & outside(queries, gallery)
 
-        found = search(
-            self._embeddings,
-            beside(part.embeddings, self._embeddings),
-            1 if only_relevant else int(self._depths[self._chosen].max()),
-            distance=self._options.distance,
-            exclude=exclude,
-            allowed=relevant if only_relevant else None,
-            scored=only_relevant or self._options.scored or len(part.ids) < self._gallery_size,
-            max_memory_bytes=self._block_bytes,
-        )
+        outside = self._outside(part)
+        rows = self._embeddings, beside(part.embeddings, self._embeddings)
+        options: dict[str, Any] = {
+            "distance": self._options.distance,
+            "exclude": exclude,
+            "max_memory_bytes": self._block_bytes,
+        }
+        if only_relevant:
+            found = search(*rows, 1, allowed=relevant, **options)
+        else:
+            depth = int(self._depths[self._chosen].max())
+            options["scored"] = self._options.scored or len(part.ids) < self._gallery_size
+            if self._groups is not None:
+                groups = self._groups[self._chosen], part.groups
+                return search_outside(*rows, depth, *groups, **options)
+            found = search(*rows, depth, **options)
         return Neighbors(*map(backend_of(*found).numpy, found))
+
+    def _outside(self, part: GalleryPart) -> Callable[[slice, slice], Bools] | None:
+        """Return what says which rows of a part are not in the queries' groups, if any are."""
+        if self._groups is None:
+            return None
+        own, others = self._groups[self._chosen], part.groups
+        return lambda queries, gallery: own[queries, None] != others[None, gallery]
 
     def _best_relevant(self, part: GalleryPart, exclude: Ints) -> Neighbors | None:
         """Return each query's nearest relevant row, if there are few of them to score."""
@@ -224,6 +220,8 @@ class QueryPasses:
         found = [(start + rows, at) for start, pairs in listed for rows, at in [pairs.listed()]]
         rows, positions = map(np.concatenate, zip(*found, strict=True))
         others = positions != exclude[rows]
+        if self._groups is not None:
+            others &= self._groups[self._chosen[rows]] != part.groups[positions]
         return nearest_listed(
             self._embeddings,
             beside(part.embeddings, self._embeddings),
@@ -240,6 +238,7 @@ class QueryPasses:
             np.searchsorted(part.ids, self._lists.ids[:, 0]),
             distance=self._options.distance,
             exclude=exclude,
+            allowed=self._outside(part),
             max_memory_bytes=self._block_bytes,
         )
         return backend_of(counts).numpy(counts)

@@ -8,8 +8,10 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from milepost.inferencers._compared_labels import Bools, Floats, Ints
+from milepost.inferencers._compared_labels import Bools, Floats, Ints, LeftOut
+from milepost.inferencers._groups import Groups
 from milepost.inferencers._nearest_lists import NearestLists
+from milepost.inferencers._objects import LostObjects
 from milepost.inferencers._ranking_metrics import Ranking, RankingMetric, Winner
 from milepost.inferencers._relevance import Relevance
 
@@ -41,13 +43,15 @@ class QueryValues:
         relevance: which labels are relevant.
         metrics: what to find.
         winner: the label for which neighbours vote.
+        groups: the groups that queries leave out, if there are any, and int64 (Q,), those that the
+            queries are in.
 
     Attributes:
         relevance: as given.
         values: float64 (Q, M), NaN where not found yet or where nothing is relevant.
         has_relevant: bool (Q,), whether the gallery has a relevant row; known once it is ranked.
-        most_relevant: int64 (Q,), how many gallery rows are relevant, a query's own copy among
-            them.
+        most_relevant: int64 (Q,), how many gallery rows outside the query's group are relevant,
+            its own copy among them.
         depths: int64 (Q,), how many neighbours the metrics look at.
         unranked: int64, the queries whose list holds no relevant row, if its rank is asked for.
     """
@@ -58,33 +62,44 @@ class QueryValues:
         relevance: Relevance,
         metrics: Sequence[RankingMetric],
         winner: Winner,
+        groups: tuple[Groups, Ints] | None = None,
     ) -> None:
         self.relevance = relevance
         self.values = np.full((len(codes), len(metrics)), np.nan)
         self.has_relevant: Bools = np.zeros(len(codes), np.bool_)
         self.most_relevant = relevance.totals(codes)
+        if groups is not None:
+            own = groups[0].relevant(relevance, codes, groups[1])
+            self.most_relevant = self.most_relevant - own
         self.depths = np.full(len(codes), max([1, *(metric.k or 1 for metric in metrics)]))
         if any(metric.needs_r for metric in metrics):
             self.depths = np.maximum(self.depths, self.most_relevant)
         self.unranked = np.zeros(0, np.int64)
         self._graded_depth = max([0, *(each.k or 0 for each in metrics if each.base == "ndcg")])
         self._codes, self._metrics, self._winner = codes, metrics, winner
+        self._groups = groups
 
-    def rank(self, queries: Ints, own: Ints, lists: NearestLists) -> Finding:
+    def rank(
+        self, queries: Ints, own: Ints, lists: NearestLists, lost: LostObjects | None = None
+    ) -> Finding:
         """Find the values of queries.
 
         Args:
             queries: int64 (q,), which.
             own: int64 (q,), the label codes of their own copies, -1 where there is none.
             lists: their neighbours.
+            lost: the objects that they leave out, where objects rank.
         """
         own_relevant = self.relevance.of_neighbors(self._codes[queries], own[:, None])
         relevant = self.most_relevant[queries] - own_relevant[:, 0]
+        if lost is not None:
+            relevant -= lost.relevant(self.relevance, self._codes[queries])
         (some,) = np.nonzero(relevant)
         self.has_relevant[queries[some]] = True
         step = min(self.relevance.step, max(1, _RANKED // max(1, lists.codes.shape[1])))
         for at in (some[start : start + step] for start in range(0, len(some), step)):
-            ranking = self._ranking(queries[at], relevant[at], own[at], lists, at)
+            left_out = self._left_out(queries, at, lost)
+            ranking = self._ranking(queries[at], relevant[at], own[at], lists, at, left_out)
             self._put(queries[at], ranking)
         judged = queries[self.most_relevant[queries] > 0]
         return Finding(queries, np.nan_to_num(self.values[queries]), judged)
@@ -103,14 +118,20 @@ class QueryValues:
         return Finding(nobody, np.zeros((0, len(self._metrics))), nobody)
 
     def _ranking(
-        self, queries: Ints, relevant: Ints, own: Ints, lists: NearestLists, at: Ints
+        self,
+        queries: Ints,
+        relevant: Ints,
+        own: Ints,
+        lists: NearestLists,
+        at: Ints,
+        left_out: LeftOut | None,
     ) -> Ranking:
         compared = self.relevance.compared(self._codes[queries])
         neighbors, scores = self.relevance.codes(lists.codes[at]), lists.scores[at]
         gains = best = None
         if self.relevance.is_graded and self._graded_depth:
             gains = compared.gain(neighbors[:, : self._graded_depth])
-            best = self.relevance.best_gains(compared, own, gains.shape[1])
+            best = self.relevance.best_gains(compared, own, gains.shape[1], left_out)
         return Ranking(
             compared.relevance(neighbors),
             relevant,
@@ -119,6 +140,15 @@ class QueryValues:
             best,
         )
 
+    def _left_out(self, queries: Ints, at: Ints, lost: LostObjects | None) -> LeftOut | None:
+        """Return what some of the queries leave out beside their own copies."""
+        if lost is not None:
+            return LeftOut(at, lambda some: lost.counts(self.relevance, some))
+        if self._groups is None:
+            return None
+        groups, codes = self._groups
+        return LeftOut(codes[queries[at]], lambda some: groups.counts(some, self.relevance))
+
     def _put(self, queries: Ints, ranking: Ranking) -> None:
         for column, metric in enumerate(self._metrics):
             self.values[queries, column] = metric.values(ranking)
@@ -126,3 +156,12 @@ class QueryValues:
                 unranked = queries[~ranking.relevance.any(axis=1)]
                 self.values[unranked, column] = np.nan
                 self.unranked = np.concatenate([self.unranked, unranked])
+
+
+def with_lone(levels: Sequence[QueryValues], found: Sequence[Finding]) -> list[Finding]:
+    """Return what the first pass found, with the queries of which it is known beforehand."""
+    lone = [np.flatnonzero(level.most_relevant == 0) for level in levels]
+    return [
+        each._replace(judged=np.concatenate([each.judged, queries]))
+        for each, queries in zip(found, lone, strict=True)
+    ]

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from milepost.inferencers._compared_labels import Bools, Compared, Floats, Ints
+from milepost.inferencers._compared_labels import Bools, Compared, Floats, Ints, LeftOut
 from milepost.inferencers._label_table import LabelTable
 
 RelevantLabels: TypeAlias = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.bool_]]
@@ -72,9 +72,9 @@ class Relevance:
         self._counts = table.counts
         self._relevant, self._gain = relevant, gain
         self._codes_of = None if codes_of is None else np.append(codes_of, -1)
-        self._is_equality = relevant is None and gain is None
+        self.is_equality = relevant is None and gain is None
         cost = (1 if gain is None else 8) * max(1, len(table.labels))
-        self.step = 1 << 62 if self._is_equality else max(1, _PAIRS // cost)
+        self.step = 1 << 62 if self.is_equality else max(1, _PAIRS // cost)
 
     @property
     def is_graded(self) -> bool:
@@ -88,7 +88,7 @@ class Relevance:
     def totals(self, queries: Ints) -> Ints:
         """Return how many gallery rows are relevant to each of the queries, (Q,)."""
         queries = self.codes(queries)
-        if self._is_equality:
+        if self.is_equality:
             return self._counts[:, 1][queries]
         totals = np.zeros(len(self.labels), np.int64)
         codes = np.unique(queries)
@@ -107,7 +107,7 @@ class Relevance:
     def of_gallery(self, queries: Ints, gallery: Ints) -> Bools:
         """Return which gallery rows (G,) are relevant to which queries (Q,), (Q, G)."""
         queries, gallery = self.codes(queries), self.codes(gallery)
-        if self._is_equality:
+        if self.is_equality:
             return np.asarray(queries[:, None] == gallery[None, :])
         codes, rows = np.unique(queries, return_inverse=True)
         labels, columns = np.unique(gallery, return_inverse=True)
@@ -116,21 +116,23 @@ class Relevance:
     def compared(self, queries: Ints) -> Compared:
         """Return some queries' labels, compared with all labels; at most `step` at once."""
         queries = self.codes(queries)
-        if self._is_equality:
+        if self.is_equality:
             return Compared(queries, queries[:0], None, None)
         codes, rows = np.unique(queries, return_inverse=True)
         return Compared(queries, rows, *self._tables(codes))
 
-    def best_gains(self, compared: Compared, own: Ints, depth: int) -> Floats:
+    def best_gains(
+        self, compared: Compared, own: Ints, depth: int, left_out: LeftOut | None = None
+    ) -> Floats:
         """Return the largest gains of each query's gallery, in descending order, (Q, depth)."""
-        return compared.best_gains(self.codes(own), self._counts[:, 1], depth)
+        return compared.best_gains(self.codes(own), self._counts[:, 1], depth, left_out)
 
     def pairs(self, queries: Ints, gallery: Ints) -> RelevantPairs | None:
         """Return the relevant pairs of queries (Q,) and gallery rows (G,) of equal labels.
 
         Nothing if relevance is not that of equal labels.
         """
-        if not self._is_equality:
+        if not self.is_equality:
             return None
         queries, gallery = self.codes(queries), self.codes(gallery)
         order = np.argsort(gallery, kind="stable")

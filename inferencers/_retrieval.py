@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Literal, final
 
-import numpy as np
-
 from milepost.inferencers._evidence import Floats, Over
+from milepost.inferencers._gallery_part import GalleryPart, SearchOptions
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._kept_neighbors import rescored
-from milepost.inferencers._label_table import LabelTable
 from milepost.inferencers._levels import batch_labels, levels_of
-from milepost.inferencers._pair_rows import PairRows
-from milepost.inferencers._query_passes import GalleryPart, QueryPasses, SearchOptions
+from milepost.inferencers._object_passes import ObjectPasses
+from milepost.inferencers._objects import References, check_references
+from milepost.inferencers._pair_rows import PairRows, Storage, check_storage
+from milepost.inferencers._principal_axes import PrincipalAxes
+from milepost.inferencers._query_passes import QueryPasses
 from milepost.inferencers._query_values import QueryValues
 from milepost.inferencers._ranking_metrics import ranking_metrics
 from milepost.inferencers._relevance import Gain, RelevantLabels
@@ -22,11 +23,10 @@ from milepost.inferencers._retrieval_tables import (
     query_table,
     resampled_class_means,
 )
+from milepost.inferencers._run_rows import CODE, EMBEDDINGS, GROUPS, OBJECTS, RunRows
 from milepost.inferencers._run_totals import RunTotals
 from milepost.inferencers._votes import Vote, check_vote, winner
-from milepost.neighbors import Distance, check_distance
-
-_CODE = "label_code"
+from milepost.neighbors import AnyDistance, check_any_distance
 
 
 @final
@@ -67,7 +67,8 @@ class Retrieval(PairInferencer):
         k: depths, at least 1.
         metrics: names as above, without `@k` for each of `k`, or with a number such as `"map@100"`;
             None: all of them.
-        distance: `"cosine"`, `"dot"` or `"l2"`.
+        distance: `"cosine"`, `"dot"`, `"l2"`, or any distance or similarity, such as
+            `LpDistance(p=1)` or `SNRDistance()`, of the query to a gallery row.
         relevant: called with query labels (Q, 1) and gallery labels (1, G), or (Q, 1, C) and
             (1, G, C), or structured arrays with the names of several fields; gives bool (Q, G). It
             is called with different labels, not with all rows. None: equal labels are relevant or,
@@ -77,6 +78,8 @@ class Retrieval(PairInferencer):
         levels: whether each column of the labels is a level with results of its own, named
             `species/hit_rate@1` by the field or `level0/hit_rate@1` by the column; `relevant` and
             `gain` are then called with one column. One search serves all levels.
+        group: a field, or several: a query leaves out the gallery rows that are equal to it in all
+            of them (the same camera, sequence or document), and R counts what is left.
         average: `"sample"`: means over queries; `"class"`: means over the queries of each label,
             then over labels.
         per_class: whether the means of each label are evidence; with `average="class"` they are.
@@ -84,6 +87,14 @@ class Retrieval(PairInferencer):
             `SoftmaxVote(temperature)`, exp(score / temperature); `"distance"`, 1 / distance, and
             only those at distance 0 if there are any.
         neighbors: how many of a query's neighbours are evidence.
+        objects: a field that says which object a gallery row shows; objects then rank, not rows,
+            equal scores by object. All rows of an object bear one label. R, k and groups count
+            objects; one with no row left, its own copy and its group left out, is left out.
+        references: `"max"` or `"mean"`: what the scores of an object's rows make its score.
+        pca: to how many dimensions embeddings are reduced first, along the principal axes of the
+            gallery; None leaves them as they are.
+        dtype: `"float32"`, or `"float16"` or `"bfloat16"` to keep the embeddings in half the
+            memory; scores are those of the rounded embeddings.
         name: prefixes the metrics where two inferencers would log the same name.
 
     Raises:
@@ -91,6 +102,7 @@ class Retrieval(PairInferencer):
         UnknownNameError: a metric, the distance or the vote does not exist.
 
     Example:
+        >>> import numpy as np
         >>> retrieval = Retrieval(k=(1,), metrics=["hit_rate", "mrr"], distance="l2")
         >>> retrieval.update(
         ...     {
@@ -119,14 +131,19 @@ class Retrieval(PairInferencer):
         *,
         k: int | Sequence[int] = (1, 5, 10),
         metrics: str | Sequence[str] | None = None,
-        distance: Distance = "cosine",
+        distance: AnyDistance = "cosine",
         relevant: RelevantLabels | None = None,
         gain: Gain | None = None,
         levels: bool = False,
+        group: str | Sequence[str] | None = None,
         average: Literal["sample", "class"] = "sample",
         per_class: bool = False,
         vote: Vote = "majority",
         neighbors: int = 5,
+        objects: str | None = None,
+        references: References = "max",
+        pca: int | None = None,
+        dtype: Storage = "float32",
         name: str = "retrieval",
     ) -> None:
         depths = [k] if isinstance(k, int) else list(k)
@@ -139,71 +156,81 @@ class Retrieval(PairInferencer):
         if type(neighbors) is not int or neighbors < 0:
             msg = f"`neighbors` must be a whole number of at least 0, got {neighbors!r}"
             raise ValueError(msg)
-        check_distance(distance)
+        if pca is not None and (type(pca) is not int or pca < 1):
+            msg = f"`pca` must be a whole number of at least 1, got {pca!r}"
+            raise ValueError(msg)
+        check_any_distance(distance)
         check_vote(vote, distance)
         self.name = name
-        self._labels = _as_fields(labels)
-        self.fetches = (embeddings, *self._labels)
+        self._labels = _as_fields("labels", labels)
+        self._group = () if group is None else _as_fields("group", group)
+        self._columns = (*self._group, *(() if objects is None else _as_fields("objects", objects)))
+        self.fetches = tuple(dict.fromkeys((embeddings, *self._labels, *self._columns)))
         self._metrics = ranking_metrics(metrics, depths)
         self._distance, self._relevant, self._gain = distance, relevant, gain
         self._split, self._average, self._per_class = levels, average, per_class
-        self._vote, self._neighbors = vote, neighbors
+        self._pca, self._objects, self._references = pca, objects, check_references(references)
+        self._vote, self._neighbors, self._dtype = vote, neighbors, check_storage(dtype)
         self.reset()
 
     def reset(self) -> None:
-        self._collected = PairRows(self.fetches[0], ", ".join(self._labels))
-        self._others: list[LabelTable] = []  # those of other workers
-        self._passes: QueryPasses | None = None
-        self._totals: RunTotals | None = None  # when rounds have begun
+        self._rows = RunRows(
+            PairRows(self.fetches[0], ", ".join(self._labels), self._columns, self._dtype),
+            has_groups=bool(self._group),
+            has_objects=self._objects is not None,
+            axes=None if self._pca is None else PrincipalAxes(self._pca),
+        )
+        self._passes: QueryPasses | ObjectPasses | None = None
+        self._totals: RunTotals | None = None  # when rounds of search have begun
 
     def update(self, rows: Rows) -> None:
         labels = batch_labels(rows, self._labels, split=self._split)
-        self._collected.add({**rows, ", ".join(self._labels): labels}, self.max_memory_bytes)
+        self._rows.add({**rows, ", ".join(self._labels): labels}, self.max_memory_bytes)
         self._passes = None
 
     def state(self) -> State:
-        if self._totals is None:
-            table = LabelTable.sum([self._collected.table(), *self._others])
-            return {"labels": table.labels, "counts": table.counts}
-        return self._totals.state()
+        return self._rows.state() if self._totals is None else self._totals.state()
 
     def merge(self, states: Sequence[State]) -> None:
         if self._totals is None:
-            self._others += [LabelTable(**state) for state in states]
+            self._rows.merge(states)
             self._passes = None
         else:
             self._totals.merge(states)
 
     @property
     def rounds(self) -> int:
-        passes = self._prepared()
-        return max(1, passes.rounds) if self._table.counts[:, 0].any() else 0
+        if not self._rows.table.counts[:, 0].any():
+            return 0
+        passes = 0 if self._rows.needs_axes else self._prepared().rounds
+        return self._rows.rounds + max(1, passes)
 
     def rows(self) -> Rows:
-        self._prepared()
-        rows = self._collected.of(self._gallery)
-        return {
-            "id": rows.ids,
-            "role": np.full(len(rows.ids), self._gallery),
-            self.fetches[0]: rows.embeddings,
-            _CODE: self._table.codes(rows.labels),
-        }
+        return self._rows.part()
 
     def start_round(self, round: int) -> None:
-        self._prepared().start(round)
+        if round < self._rows.rounds:
+            self._rows.add_up()
+            return
+        if self._rows.needs_axes:
+            self._rows.reduce()
+        self._prepared().start(round - self._rows.rounds)
         if self._totals is None:
-            sizes = self._levels, self._codes, len(self._metrics)
+            sizes = self._levels, self._rows.codes, len(self._metrics)
             self._totals = RunTotals(*sizes, by_class=self._by_class)
         self._totals.start_round()
 
     def scan(self, part: Rows, round: int) -> None:
-        rows = GalleryPart(part["id"], part[self.fetches[0]], part[_CODE])
-        self._prepared().scan(rows, round)
+        if round < self._rows.rounds:
+            return
+        columns = {name: part[name] for name in (GROUPS, OBJECTS) if name in part}
+        rows = GalleryPart(part["id"], part[EMBEDDINGS], part[CODE], **columns)
+        self._prepared().scan(rows, round - self._rows.rounds)
 
     def end_round(self, round: int) -> None:
-        passes = self._prepared()
-        assert self._totals is not None
-        self._totals.add(passes.levels, passes.end(round))
+        if self._totals is not None:
+            passes = self._prepared()
+            self._totals.add(passes.levels, passes.end(round - self._rows.rounds))
 
     def compute(self) -> Mapping[str, float]:
         if self._totals is None:
@@ -227,15 +254,15 @@ class Retrieval(PairInferencer):
         """
         if self._passes is None or self._totals is None:
             return {}
-        rows, levels = self._collected.of("query"), self._levels
+        rows, levels = self._rows.queries, self._levels
         names = [metric.name for metric in self._metrics]
         tables = {"queries": query_table(rows, levels, self._passes.levels, names)}
         if self._kept:
             near = self._passes.kept.sorted()
             if not self._is_scored:
-                near = rescored(near, rows, self._collected.of(self._gallery), self._distance)
-            labels = self._table.labels
-            tables["neighbors"] = neighbor_table(rows, self._codes, labels, levels, near)
+                near = rescored(near, rows, self._rows.gallery_rows, self._distance)
+            labels, codes = self._rows.table.labels, self._rows.codes
+            tables["neighbors"] = neighbor_table(rows, codes, labels, levels, near)
         if self._by_class:
             tables["classes"] = class_table(levels, self._totals.of_levels(), names)
         return tables
@@ -252,42 +279,47 @@ class Retrieval(PairInferencer):
     def _by_class(self) -> bool:
         return self._per_class or self._average == "class"
 
-    def _prepared(self) -> QueryPasses:
+    def _prepared(self) -> QueryPasses | ObjectPasses:
         """Return the passes of this worker's queries, planned when totals are merged."""
         if self._passes is None:
-            table = LabelTable.sum([self._collected.table(), *self._others])
-            self._gallery = "gallery" if table.counts[:, 1].any() else "query"
-            if self._gallery == "query":
-                table = LabelTable(table.labels, table.counts[:, [0, 0]])
-            queries = self._collected.of("query")
-            self._table, self._codes = table, table.codes(queries.labels)
-            self._levels = levels_of(table, self._relevant, self._gain, split=self._split)
+            rows = self._rows
+            groups = None if rows.objects else rows.groups
+            self._levels = levels_of(rows.table, self._relevant, self._gain, split=self._split)
             vote = partial(winner, self._vote, self._distance)
             values = [
-                QueryValues(self._codes, level.relevance, self._metrics, vote)
+                QueryValues(rows.codes, level.relevance, self._metrics, vote, groups)
                 for level in self._levels
             ]
-            size = int(table.counts[:, 1].sum())
-            self._passes = QueryPasses(queries, self._codes, values, size, self._options(size))
+            options = self._options()
+            if rows.objects:
+                own = rows.groups[1] if rows.groups else None
+                whole = any(metric.name == "mrr" for metric in self._metrics)
+                how = rows.objects, self._references, options, own
+                self._passes = ObjectPasses(rows.queries, values, *how, whole=whole)
+            else:
+                sizes = rows.gallery_size, options, groups
+                self._passes = QueryPasses(rows.queries, rows.codes, values, *sizes)
         return self._passes
 
-    def _options(self, gallery_size: int) -> SearchOptions:
+    def _options(self) -> SearchOptions:
         """Return how to search: neighbours that lie here are scored once they are evidence."""
         self._kept = self._neighbors if self.keep_evidence else 0
-        has_all = len(self._collected.of(self._gallery).ids) == gallery_size
-        self._is_scored = self._vote != "majority" or (self._kept > 0 and not has_all)
+        has_all = len(self._rows.gallery_rows.ids) == self._rows.gallery_size
+        rescored = has_all and self._objects is None
+        self._is_scored = self._vote != "majority" or (self._kept > 0 and not rescored)
         return SearchOptions(
             self._distance,
-            self.shared_ids or self._gallery == "query",
+            self.shared_ids or self._rows.gallery == "query",
             self.max_memory_bytes,
             scored=self._is_scored,
             kept=self._kept,
         )
 
 
-def _as_fields(labels: str | Sequence[str]) -> tuple[str, ...]:
-    fields = (labels,) if isinstance(labels, str) else tuple(labels)
-    if not fields or len(set(fields)) < len(fields):
-        msg = f"`labels` must be a field or several different ones, got {labels!r}"
+def _as_fields(argument: str, names: str | Sequence[str]) -> tuple[str, ...]:
+    fields = (names,) if isinstance(names, str) else tuple(names)
+    named = all(isinstance(name, str) and name for name in fields)
+    if not named or not fields or len(set(fields)) < len(fields):
+        msg = f"`{argument}` must be a field or several different ones, got {names!r}"
         raise ValueError(msg)
     return fields

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.errors import unknown_name
-from milepost.neighbors import Distance, majority
+from milepost.neighbors import AnyDistance, DistanceMeasure, majority
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ class SoftmaxVote:
 Vote: TypeAlias = Literal["majority", "softmax", "distance"] | SoftmaxVote
 
 
-def check_vote(vote: Vote, distance: Distance) -> None:
+def check_vote(vote: Vote, distance: AnyDistance) -> None:
     """Raise an error unless this is a way to vote, and one for the distance.
 
     Raises:
@@ -53,13 +53,14 @@ def check_vote(vote: Vote, distance: Distance) -> None:
     names = get_args(get_args(Vote)[0])
     if not isinstance(vote, SoftmaxVote) and vote not in names:
         raise unknown_name("vote", str(vote), names)
-    if vote == "distance" and distance not in ("l2", "cosine"):
-        msg = f"`vote='distance'` needs distance 'l2' or 'cosine', got {distance!r}"
+    is_distance = isinstance(distance, DistanceMeasure) and not distance.is_inverted
+    if vote == "distance" and not (is_distance or distance in ("l2", "cosine")):
+        msg = f"`vote='distance'` needs 'l2', 'cosine' or another distance, got {distance!r}"
         raise ValueError(msg)
 
 
 def winner(
-    vote: Vote, distance: Distance, labels: Ints, scores: npt.NDArray[np.float32], k: int
+    vote: Vote, distance: AnyDistance, labels: Ints, scores: npt.NDArray[np.float32], k: int
 ) -> Ints:
     """Return the label for which the k nearest vote, (Q,).
 
@@ -82,9 +83,11 @@ def winner(
     return np.asarray(majority(labels, k, votes, slack=_SLACK))
 
 
-def _closeness(scores: Floats, distance: Distance) -> Floats:
+def _closeness(scores: Floats, distance: AnyDistance) -> Floats:
     """Return the distance of the nearest over that of each; where it is 0, 1 for those at 0."""
-    far = np.sqrt(-scores) if distance == "l2" else (1 - scores).clip(min=0)
+    far = -scores
+    if isinstance(distance, str):
+        far = np.sqrt(far) if distance == "l2" else (1 - scores).clip(min=0)
     weights: Floats = (far == 0).astype(np.float64)
     np.divide(far[:, :1], far, out=weights, where=far > 0)
     return weights

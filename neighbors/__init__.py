@@ -13,11 +13,16 @@ from milepost.neighbors._blocks import memory_budget as memory_budget
 from milepost.neighbors._score import Distance as Distance
 from milepost.neighbors._score import check_distance as check_distance
 from milepost.neighbors._score import unit_rows as unit_rows
+from milepost.neighbors._ranked_rows import AnyDistance as AnyDistance
+from milepost.neighbors._ranked_rows import check_any_distance as check_any_distance
+from milepost.neighbors._ranked_rows import own_scores as own_scores
 from milepost.neighbors._search import pair_scores as pair_scores
 from milepost.neighbors._rank_keys import Neighbors as Neighbors
 from milepost.neighbors._search import search as search
 from milepost.neighbors._search import count_before as count_before
+from milepost.neighbors._search_outside import search_outside as search_outside
 from milepost.neighbors._listed import listed_scores as listed_scores
+from milepost.neighbors._listed import nearest_of as nearest_of
 from milepost.neighbors._listed import nearest_listed as nearest_listed
 from milepost.neighbors._ranking import hit_rate as hit_rate
 from milepost.neighbors._ranking import recall as recall

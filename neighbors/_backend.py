@@ -28,6 +28,9 @@ class Backend(Protocol):
     def rows32(self, x: Array) -> Array:
         """Return `x` as float32, detached, on a device that has float64."""
 
+    def narrowed(self, x: Array, dtype: str) -> Array:
+        """Return float32 `x` rounded to `"float16"` or `"bfloat16"`; `rows32` widens it again."""
+
     def float64(self, x: Array) -> Array:
         """Return `x` as float64."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from milepost.neighbors._backend import Array, Backend, backend_of
-from milepost.neighbors._score import Distance, prepare, score_block
+from milepost.neighbors._score import Scored, prepare, score_block
 
 _TILES = 4  # in a block from which the nearest are chosen: fewer, longer lists to choose from
 _CHUNK = 1 << 17  # numbers whose float64 copies stay in the cache
@@ -89,7 +89,7 @@ def chunks(rows: Array) -> Iterator[slice]:
     return spans(len(rows), max(1, _CHUNK // rows.shape[1]))
 
 
-def prepared_rows(rows: Array, distance: Distance, backend: Backend) -> Array:
+def prepared_rows(rows: Array, distance: Scored, backend: Backend) -> Array:
     """Return what `prepare` does, a chunk that fits the cache at a time."""
     if distance != "cosine" or not len(rows):
         return rows
@@ -97,7 +97,7 @@ def prepared_rows(rows: Array, distance: Distance, backend: Backend) -> Array:
 
 
 def prepared_pair(
-    queries: Array, gallery: Array, distance: Distance, budget: int, backend: Backend
+    queries: Array, gallery: Array, distance: Scored, budget: int, backend: Backend
 ) -> tuple[Array, Array] | None:
     """Return both sides prepared, or nothing where the budget has no room for that."""
     if 16 * (len(queries) + len(gallery)) * queries.shape[1] > budget:
@@ -108,7 +108,7 @@ def prepared_pair(
 def gallery_blocks(
     queries: Array,
     gallery: Array,
-    distance: Distance,
+    distance: Scored,
     width: int,
     backend: Backend,
     first: int = 0,
@@ -136,7 +136,7 @@ def gallery_blocks(
 
 
 def tiles(
-    queries: Array, gallery: Array, distance: Distance, budget: int, backend: Backend
+    queries: Array, gallery: Array, distance: Scored, budget: int, backend: Backend
 ) -> Iterator[Tile]:
     """Yield all pairs of queries and gallery rows, a tile that fits the cache at a time.
 

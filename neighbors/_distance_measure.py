@@ -14,8 +14,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from milepost.neighbors._backend import Array, Backend, backend_of
-from milepost.neighbors._blocks import block_shape, spans
-from milepost.neighbors._score import as_rows, unit_rows
+from milepost.neighbors._blocks import block_shape, chunks, spans
+from milepost.neighbors._score import Distance, as_rows, unit_rows
 from milepost.neighbors._sure import Decisions
 
 _CHUNK = 1 << 19  # numbers in a temporary array
@@ -33,6 +33,14 @@ class DistanceMeasure(abc.ABC):
     is_inverted: ClassVar[bool] = False
     is_symmetric: ClassVar[bool] = True
     normalize_embeddings: bool
+
+    @property
+    def ranks_as(self) -> Distance | None:
+        """The score by which prepared rows rank for a query; None: by their values.
+
+        Where it tells apart what a value rounds to one, it decides.
+        """
+        return None
 
     def matrix(self, query: Array, ref: Array) -> Array:
         """Return the value of every query with every reference, float32 (Q, R).
@@ -70,6 +78,25 @@ class DistanceMeasure(abc.ABC):
             pair = self._prepare(x[rows], backend), self._prepare(y[rows], backend)
             result[rows] = self._pairs(*pair, backend)
         return result
+
+    def prepared(self, x: Array, backend: Backend) -> Array:
+        """Return the float32 rows that are compared; those of several blocks are those of each."""
+        parts = [self._prepare(x[rows], backend) for rows in chunks(x)]
+        return backend.concat(parts, axis=0) if parts else x
+
+    def values(self, scores: Array, query: Array, backend: Backend) -> Array:
+        """Return the values behind scores by which rows ranked, (Q, K).
+
+        Args:
+            scores: float32 (Q, K).
+            query: prepared rows, float32 (Q, d).
+            backend: what owns the arrays.
+        """
+        return self.scores(scores)  # the values themselves, or minus them
+
+    def scores(self, values: Array) -> Array:
+        """Return values as scores, of which the larger is closer."""
+        return values + 0.0 if self.is_inverted else 0.0 - values  # no negative zero
 
     def _prepare(self, x: Array, backend: Backend) -> Array:
         """Return the float32 rows that are compared."""

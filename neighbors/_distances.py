@@ -35,6 +35,10 @@ class _Similarity(DistanceMeasure):
         return decisions(query, ref, threshold, 0.0, self._score, backend)
 
     @property
+    def ranks_as(self) -> Distance:
+        return self._score
+
+    @property
     def _score(self) -> Distance:
         return "cosine" if self.normalize_embeddings else "dot"
 
@@ -103,6 +107,13 @@ class LpDistance(DistanceMeasure):
             msg = f"`power` must be above 0 and finite, got {self.power}"
             raise ValueError(msg)
 
+    @property
+    def ranks_as(self) -> Distance | None:
+        return "l2" if self.p == 2 else None
+
+    def values(self, scores: Array, query: Array, backend: Backend) -> Array:
+        return self._of_score(scores, backend) if self.p == 2 else self.scores(scores)
+
     def _prepare(self, x: Array, backend: Backend) -> Array:
         if self.p == 2 or not self.normalize_embeddings:
             return super()._prepare(x, backend)
@@ -162,6 +173,13 @@ class SNRDistance(DistanceMeasure):
 
     is_symmetric: ClassVar[bool] = False
     normalize_embeddings: bool = True
+
+    @property
+    def ranks_as(self) -> Distance:
+        return "l2"  # the signal is that of the query
+
+    def values(self, scores: Array, query: Array, backend: Backend) -> Array:
+        return _noise_over_signal(scores, query, backend)
 
     def _prepare(self, x: Array, backend: Backend) -> Array:
         if x.shape[1] == 1:

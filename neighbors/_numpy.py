@@ -11,6 +11,8 @@ from milepost.neighbors._blas import torch_in_place_of_openblas
 
 Array = npt.NDArray[Any]
 
+_BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # NumPy has none: the upper half of float32
+
 
 def tile_pairs(like: Array) -> int:
     return 1 << 18  # 2 MiB of float64, so that temporary arrays stay in the cache
@@ -22,7 +24,21 @@ def available_bytes(like: Array) -> int:
 
 def rows32(x: Array) -> Array:
     x = np.asarray(x)
+    if x.dtype == _BFLOAT16:
+        return (x["bfloat16"].astype(np.uint32) << 16).view(np.float32)
     return x if x.dtype == np.float32 else round32(x)
+
+
+def narrowed(x: Array, dtype: str) -> Array:
+    if dtype == "float16":
+        with np.errstate(over="ignore", under="ignore"):
+            return x.astype(np.float16)
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    to_even = bits >> 16
+    to_even &= 1
+    to_even += 0x7FFF
+    to_even += bits
+    return (to_even >> 16).astype(np.uint16).view(_BFLOAT16)
 
 
 def float64(x: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from milepost.neighbors._backend import Array, Backend
 from milepost.neighbors._blocks import prepared_rows
 from milepost.neighbors._rank_keys import NOTHING, Neighbors, rank_keys
-from milepost.neighbors._score import Distance
+from milepost.neighbors._score import Scored
 
 _LOOKED_AT = 64  # rows that tell whether to look at all
 _MOST = 0.5  # of the rows may be different
@@ -47,7 +47,7 @@ class Repeated(NamedTuple):
 
 
 def repeated(
-    gallery: Array, k: int, distance: Distance, budget: int, backend: Backend
+    gallery: Array, k: int, distance: Scored, budget: int, backend: Backend
 ) -> Repeated | None:
     """Return a gallery by its different rows, if they are few and the budget has room to tell.
 

@@ -21,13 +21,19 @@ counts, one-hot vectors) no pair is in doubt.
 """
 
 import math
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from milepost.errors import unknown_name
 from milepost.neighbors._backend import Array, Backend, backend_of
 
+if TYPE_CHECKING:
+    from milepost.neighbors._ranked_rows import Values
+
 Distance: TypeAlias = Literal["cosine", "dot", "l2"]
 """How near two rows are: cosine, dot product (both: larger is closer) or squared distance."""
+
+Scored: TypeAlias = "Distance | Values"
+"""What a score is made of."""
 
 _ZERO = 2.0**-36
 _UNIT_ROUNDOFF = 2.0**-53
@@ -92,16 +98,18 @@ def unit_rows(x: Array, backend: Backend) -> Array:
     return backend.round32(rows / norms[:, None])
 
 
-def prepare(x: Array, distance: Distance, backend: Backend) -> Array:
+def prepare(x: Array, distance: Scored, backend: Backend) -> Array:
     """Return the float32 rows that `score_block` compares."""
     return unit_rows(x, backend) if distance == "cosine" else x
 
 
-def score_block(queries: Array, gallery: Array, distance: Distance, backend: Backend) -> Array:
+def score_block(queries: Array, gallery: Array, distance: Scored, backend: Backend) -> Array:
     """Return the scores of prepared rows, float32 of shape (Q, G).
 
     Memory: about 60 bytes a pair, and three float64 copies of the rows.
     """
+    if not isinstance(distance, str):
+        return distance.block(queries, gallery, backend)
     sums, reach, exact = pair_sums(queries, gallery, distance, backend)
     if exact:
         return exact_scores(sums, reach, distance, backend)
@@ -164,13 +172,16 @@ def score_lists(
 
 
 def pair_scores_of(
-    queries: Array, gallery: Array, i: Array, j: Array, distance: Distance, backend: Backend
+    queries: Array, gallery: Array, i: Array, j: Array, distance: Scored, backend: Backend
 ) -> Array:
     """Return the scores of pairs of prepared rows, given by their positions int64 (P,)."""
     scores = queries[:1, 0].repeat(len(i))
     step = max(1, _CHUNK // (4 * queries.shape[1]))
     for s in (slice(start, start + step) for start in range(0, len(i), step)):
         some = backend.take(queries, i[s])
+        if not isinstance(distance, str):
+            scores[s] = distance.pairs(some, backend.take(gallery, j[s]), backend)
+            continue
         scores[s] = score_lists(some, gallery, j[s, None], distance, backend)[:, 0]
     return scores
 

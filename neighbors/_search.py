@@ -20,14 +20,9 @@ from milepost.neighbors._blocks import (
 from milepost.neighbors._filtered_search import filtered_search
 from milepost.neighbors._rank_keys import NOTHING, decode, merged, rank_keys
 from milepost.neighbors._rank_keys import Neighbors as Neighbors
+from milepost.neighbors._ranked_rows import AnyDistance, ranked_rows
 from milepost.neighbors._repeated import repeated
-from milepost.neighbors._score import (
-    Distance,
-    as_pair_of_rows,
-    check_distance,
-    pair_scores_of,
-    score_block,
-)
+from milepost.neighbors._score import Scored, pair_scores_of, score_block
 from milepost.neighbors._sure import decisions
 
 _DECODED = 1 << 18  # keys decoded at once
@@ -39,7 +34,7 @@ def pair_scores(
     queries: Array,
     gallery: Array,
     *,
-    distance: Distance = "cosine",
+    distance: AnyDistance = "cosine",
     max_memory_bytes: int | None = None,
 ) -> Array:
     """Return the score of every query with every gallery row, float32 (Q, G).
@@ -52,19 +47,20 @@ def pair_scores(
     Args:
         queries: shape (Q, d), converted to float32.
         gallery: shape (G, d), converted to float32.
-        distance: `"cosine"`, `"dot"` or `"l2"` (minus the squared Euclidean distance).
+        distance: `"cosine"`, `"dot"`, `"l2"` (minus the squared Euclidean distance), or any
+            distance or similarity, such as `LpDistance(p=1)`: rows rank by its values (minus them,
+            for a distance) or, where it is made of a score (`ranks_as`), by that of prepared rows.
         max_memory_bytes: the budget of blocks; None: a quarter of what is available.
 
     Example:
         >>> pair_scores(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 1.0]]), distance="l2")
         array([[-25.,  -9.]], dtype=float32)
     """
-    check_distance(distance)
-    queries, gallery, backend = as_pair_of_rows(queries, gallery)
+    queries, gallery, scored_by, backend = ranked_rows(queries, gallery, distance)
     shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
     result = backend.array(np.empty((len(queries), len(gallery)), np.float32), like=queries)
     for rows in spans(len(queries), shape.queries):
-        for block in gallery_blocks(queries[rows], gallery, distance, shape.gallery, backend):
+        for block in gallery_blocks(queries[rows], gallery, scored_by, shape.gallery, backend):
             result[rows, block.start : block.stop] = block.scores
     return result
 
@@ -74,7 +70,7 @@ def search(
     gallery: Array,
     k: int,
     *,
-    distance: Distance = "cosine",
+    distance: AnyDistance = "cosine",
     exclude: Array | None = None,
     allowed: Callable[[slice, slice], Array] | None = None,
     scored: bool = True,
@@ -91,7 +87,9 @@ def search(
         queries: shape (Q, d), converted to float32.
         gallery: shape (G, d), fewer than 2^32 rows, converted to float32.
         k: neighbours a query, at least 1; more than the gallery has are not given.
-        distance: `"cosine"`, `"dot"` or `"l2"` (minus the squared Euclidean distance).
+        distance: `"cosine"`, `"dot"`, `"l2"` (minus the squared Euclidean distance), or any
+            distance or similarity, such as `LpDistance(p=1)`: rows rank by its values (minus them,
+            for a distance) or, where it is made of a score (`ranks_as`), by that of prepared rows.
         exclude: int (Q,), the gallery position that a query leaves out (its own copy), or -1.
         allowed: says for a slice of queries and a slice of the gallery which pairs count, bool.
         scored: False: scores may be off by the error of a float32 product, where only the order is
@@ -106,8 +104,7 @@ def search(
     if k < 1:
         msg = f"`k` must be at least 1, got {k}"
         raise ValueError(msg)
-    check_distance(distance)
-    queries, gallery, backend = as_pair_of_rows(queries, gallery)
+    queries, gallery, scored_by, backend = ranked_rows(queries, gallery, distance)
     exclude = _as_positions(exclude, queries, backend)
     others = len(gallery) - int(len(queries) > 0 and bool((exclude >= 0).all()))
     k = max(0, min(k, others))
@@ -118,19 +115,21 @@ def search(
     )
     best = result.indices  # keys at first
     best += NOTHING
-    arguments = queries, gallery, best, exclude, distance, budget
+    arguments = queries, gallery, best, exclude, scored_by, budget
     if allowed is not None:
         _compare_all(*arguments, np.arange(len(queries) if k else 0), allowed)
     elif k and not _search_repeated(*arguments):
-        left = filtered_search(
-            queries,
-            gallery,
-            best,
-            distance=distance,
-            exclude=exclude,
-            budget=budget,
-            scored=scored,
-        )
+        left = np.arange(len(queries))
+        if isinstance(scored_by, str):
+            left = filtered_search(
+                queries,
+                gallery,
+                best,
+                distance=scored_by,
+                exclude=exclude,
+                budget=budget,
+                scored=scored,
+            )
         _compare_all(*arguments, left, None)
     for some in spans(len(queries), _DECODED // max(1, k) + 1):
         result.indices[some], result.scores[some] = decode(best[some], backend)
@@ -142,7 +141,7 @@ def _search_repeated(
     gallery: Array,
     best: Array,
     exclude: Array,
-    distance: Distance,
+    distance: Scored,
     budget: int,
 ) -> bool:
     """Put the keys of the nearest into `best`, if most gallery rows are repeated."""
@@ -162,7 +161,7 @@ def _compare_all(
     gallery: Array,
     best: Array,
     exclude: Array,
-    distance: Distance,
+    distance: Scored,
     budget: int,
     left: Ints,
     allowed: Callable[[slice, slice], Array] | None,
@@ -188,8 +187,9 @@ def count_before(
     scores: Array,
     positions: Array,
     *,
-    distance: Distance = "cosine",
+    distance: AnyDistance = "cosine",
     exclude: Array | None = None,
+    allowed: Callable[[slice, slice], Array] | None = None,
     max_memory_bytes: int | None = None,
 ) -> Array:
     """Return how many gallery rows rank before a given place, int64 (Q,).
@@ -203,6 +203,7 @@ def count_before(
         positions: int (Q,), 0 ... G, the position of the place.
         distance: as for `search`.
         exclude: as for `search`.
+        allowed: as for `search`.
         max_memory_bytes: as for `search`.
 
     Example:
@@ -210,23 +211,24 @@ def count_before(
         >>> count_before(points[:1], points, np.float32([-1.0]), np.array([1]), distance="l2")
         array([1])
     """
-    check_distance(distance)
-    queries, gallery, backend = as_pair_of_rows(queries, gallery)
+    queries, gallery, scored_by, backend = ranked_rows(queries, gallery, distance)
     exclude = _as_positions(exclude, queries, backend)
     scores = backend.array(scores, like=queries)
     positions = _as_positions(positions, queries, backend)
     counts = backend.array(np.zeros(len(queries), np.int64), like=queries)
     budget = memory_budget(max_memory_bytes, gallery)
-    for tile in tiles(queries, gallery, distance, budget, backend):
+    for tile in tiles(queries, gallery, scored_by, budget, backend):
         place = scores[tile.rows], positions[tile.rows] - tile.columns.start
-        before = _before(tile, *place, distance, backend)
+        before = _before(tile, *place, scored_by, backend)
+        if allowed is not None:
+            before &= backend.array(allowed(tile.rows, tile.columns), like=before)
         _put(before, tile.columns, exclude[tile.rows], False, backend)
         counts[tile.rows] += before.sum(axis=1)
     return counts
 
 
 def _before(
-    tile: Tile, scores: Array, positions: Array, distance: Distance, backend: Backend
+    tile: Tile, scores: Array, positions: Array, distance: Scored, backend: Backend
 ) -> Array:
     """Return which gallery rows of a tile rank before each query's place, bool (q, g)."""
     decided = decisions(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from milepost.neighbors._backend import Array, Backend
-from milepost.neighbors._score import Distance, tree_sum
+from milepost.neighbors._score import Scored, tree_sum
 
 _MOST_DOUBT = 1 / 64  # of the pairs; with more of them scoring all is quicker
 _RANGE = (2.0**-40, 2.0**60)  # of lengths multiplied: nothing overflows or vanishes
@@ -29,7 +29,7 @@ def decisions(
     ref: Array,
     least: float | Array,
     slack: float,
-    distance: Distance,
+    distance: Scored,
     backend: Backend,
 ) -> Decisions | None:
     """Return which scores are at least `least`, or nothing where a float32 product cannot tell.
@@ -44,6 +44,8 @@ def decisions(
         distance: what the score is made of.
         backend: what owns the arrays.
     """
+    if not isinstance(distance, str):
+        return None
     squares, reach = [], 1.0
     if distance != "cosine":
         squares = [_squares(rows, backend) for rows in (query, ref)]

@@ -30,6 +30,10 @@ def rows32(x: Any) -> torch.Tensor:
     return tensor.to(device=device, dtype=torch.float32).contiguous()
 
 
+def narrowed(x: torch.Tensor, dtype: str) -> torch.Tensor:
+    return x.to(torch.float16 if dtype == "float16" else torch.bfloat16)
+
+
 def float64(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.float64)
 

@@ -76,6 +76,21 @@ def check_roles(roles: Sequence[str], inferencers: Sequence[Inferencer]) -> None
             raise ValueError(msg)
 
 
+def check_row_roles(roles: Any, ids: Any, inferencers: Sequence[Inferencer]) -> None:
+    """Raise unless each row has a role at which an inferencer looks; name the first that has not.
+
+    Args:
+        roles: strings, shape (N,).
+        ids: shape (N,).
+        inferencers: all that are to look at the rows.
+    """
+    known = {role for inferencer in inferencers for role in inferencer.roles}
+    for role, row in zip(roles.tolist(), ids.tolist(), strict=True):
+        if role not in known:
+            kind = f"role (of the row with id {row!r})"
+            raise unknown_name(kind, role, known)
+
+
 def check_placement(placement: Any) -> Any:
     """Return the placement; raise if it is none."""
     is_devices = isinstance(placement, Sequence) and not isinstance(placement, str) and placement

@@ -17,11 +17,12 @@ class Batch:
     """Rows on their way to the model.
 
     Attributes:
-        role: the role that all rows play.
+        role: the role of the source, which all rows play unless `roles` says otherwise.
         ids: one id a row, shape (N,): positions in the source, or the field `"id"`.
         fields: what the source gave, by name.
         inputs: the fields that go to the model where the user does not say; None leaves it to the
             model's signature.
+        roles: the role of each row, shape (N,), where a field of the batch says it.
         is_spare: whether it only keeps the forward passes of a sharded model in step; what comes
             out is thrown away.
     """
@@ -30,6 +31,7 @@ class Batch:
     ids: np.ndarray[Any, Any]
     fields: Mapping[str, Any]
     inputs: tuple[str, ...] | None
+    roles: np.ndarray[Any, Any] | None = None
     is_spare: bool = False
 
     def __len__(self) -> int:
@@ -42,7 +44,12 @@ class Batch:
         """
         for start in range(0, len(self), most):
             rows = slice(start, start + most)
-            yield replace(self, ids=self.ids[rows], fields=_cut(self.fields, rows, len(self)))
+            yield replace(
+                self,
+                ids=self.ids[rows],
+                fields=_cut(self.fields, rows, len(self)),
+                roles=None if self.roles is None else self.roles[rows],
+            )
 
 
 def name_fields(
@@ -166,6 +173,26 @@ def _checked_ids(ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return ids.astype(np.int64) if ids.dtype.kind == "i" else ids
     msg = f"the field `id` must be 64-bit integers or strings (N,), got {ids.dtype} {ids.shape}"
     raise ValueError(msg)
+
+
+def row_roles(fields: Mapping[str, Any], count: int) -> np.ndarray[Any, Any] | None:
+    """Return the role of each of `count` rows: the field `"role"`; None if there is none.
+
+    Raises:
+        ValueError: it does not hold one name for each row.
+    """
+    if "role" not in fields:
+        return None
+    roles = to_numpy(fields["role"])
+    if roles.dtype.kind in "SO":
+        roles = np.array([x.decode() if isinstance(x, bytes) else x for x in roles.tolist()])
+    if roles.dtype.kind != "U" or roles.shape != (count,):
+        msg = (
+            f"the field `role` must hold one name, such as 'query' or 'gallery', for each of the "
+            f"{count} rows of a batch, got {roles.dtype} {roles.shape}"
+        )
+        raise ValueError(msg)
+    return roles
 
 
 def first_row(fields: Mapping[str, Any]) -> bytes:

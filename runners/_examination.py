@@ -99,6 +99,7 @@ class Examination:
         self._takes_tables = takes_tables
         self._keep_evidence = False
         self._stages = Stages()
+        self._row_roles: set[str] = set()  # that rows said they play
 
     def run(self) -> Result:
         """Examine the model; every rank calls it.
@@ -120,7 +121,7 @@ class Examination:
             agree(world, self._reset)
             draws = world.gather(agree(world, self._feed.draw))
             seen = self._check(agree(world, lambda: self._pass(predictor, draws)))
-            empty = next((role for role, count in seen.items() if not count), None)
+            empty = next((role for role, count in seen.items() if not count), self._lacking())
             metrics, tables = (None, {}) if empty else self._compute()
             agree(world, stack.close)
         timings = self._stages.timings(sum(seen.values())) | self._cache_counts()
@@ -133,6 +134,12 @@ class Examination:
         seen = coverage.check(ids)
         self._feed.check(seen, readings)
         return seen
+
+    def _lacking(self) -> str | None:
+        """Return a role that an inferencer needs and no row plays, where rows say which they do."""
+        roles = set[str]().union(*self._world.gather(self._row_roles))
+        first = (inferencer.roles[0] for inferencer in self._inferencers)
+        return next((role for role in first if roles and role not in roles), None)
 
     def _reset(self) -> None:
         for inferencer in self._inferencers:
@@ -175,6 +182,8 @@ class Examination:
             if not fetched.batch.is_spare:
                 deliver(fetched, self._inferencers)
                 coverage.add(fetched.batch.role, fetched.batch.ids)
+                if fetched.batch.roles is not None:
+                    self._row_roles.update(fetched.batch.roles.tolist())
                 bar.update(len(fetched.batch))
 
     @contextmanager

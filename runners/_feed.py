@@ -9,7 +9,7 @@ from typing import Any, final
 
 from milepost.callbacks import World
 from milepost.errors import CoverageError, missing_extra, unknown_name
-from milepost.runners._batch import Batch, first_row, name_fields, row_ids
+from milepost.runners._batch import Batch, first_row, name_fields, row_ids, row_roles
 from milepost.runners._py_dataset import py_dataset_source
 from milepost.runners._source import (
     Batches,
@@ -48,7 +48,8 @@ class Feed:
         size: int | Mapping[str, int] | None,
         loading: Loading,
     ) -> None:
-        roles = data if isinstance(data, Mapping) and not is_columns(data) else {"query": data}
+        self._by_role = isinstance(data, Mapping) and not is_columns(data)
+        roles = data if self._by_role else {"query": data}
         if not roles:
             msg = "`data` must hold at least one role, got an empty mapping"
             raise ValueError(msg)
@@ -169,10 +170,11 @@ class Feed:
         with closing(raw_batches):
             for raw, positions, mine in raw_batches:
                 fields, inputs = name_fields(raw, self._fields)
-                _check_fields(fields, needs_ids=needs_ids)
+                self._check_fields(fields, needs_ids=needs_ids)
                 if positions is None and not needs_ids and world.size > 1:
                     self._readings.setdefault(role, hashlib.sha256()).update(first_row(fields))
-                batch = Batch(role, row_ids(fields, positions, given), fields, inputs)
+                ids = row_ids(fields, positions, given)
+                batch = Batch(role, ids, fields, inputs, row_roles(fields, len(ids)))
                 if endless and given + len(batch) > (declared or 0):
                     batch = next(batch.split((declared or 0) - given))
                 given += len(batch)
@@ -187,14 +189,16 @@ class Feed:
                     )
                     raise CoverageError(msg)
 
-
-def _check_fields(fields: Mapping[str, Any], *, needs_ids: bool) -> None:
-    if needs_ids and "id" not in fields:
-        msg = "a source that shards itself must give a field `id`"
-        raise ValueError(msg)
-    if "role" in fields:
-        msg = "a batch may not hold a field `role`; pass a mapping of roles to sources as `data`"
-        raise ValueError(msg)
+    def _check_fields(self, fields: Mapping[str, Any], *, needs_ids: bool) -> None:
+        if needs_ids and "id" not in fields:
+            msg = "a source that shards itself must give a field `id`"
+            raise ValueError(msg)
+        if self._by_role and "role" in fields:
+            msg = (
+                "a batch may not hold a field `role` where `data` is a mapping of roles to "
+                "sources; pass one source whose rows say their role, or rename the field"
+            )
+            raise ValueError(msg)
 
 
 def as_source(data: Any, loading: Loading) -> Source:

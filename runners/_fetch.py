@@ -73,9 +73,10 @@ class Fetches:
         count = len(batch)
         if count > len(self._roles):
             self._roles = _read_only(np.full(count, batch.role))
-        arrays = {"id": batch.ids, "role": self._roles[:count]}
+        roles = self._roles[:count] if batch.roles is None else _read_only(batch.roles)
+        arrays = {"id": batch.ids, "role": roles}
         for name, key in self._from_batch.items():
-            if key in _ALWAYS and key not in batch.fields:
+            if name == "role" or (key in _ALWAYS and key not in batch.fields):
                 continue
             if key not in batch.fields:
                 raise unknown_name("field or output", key, {*batch.fields, *own_outputs})
@@ -96,13 +97,24 @@ class Fetches:
         return Fetched(batch, arrays)
 
 
-def deliver(fetched: Fetched, inferencers: Iterable[Inferencer]) -> None:
+def deliver(fetched: Fetched, inferencers: Sequence[Inferencer]) -> None:
     """Hand the rows to each inferencer that looks at their role."""
-    batch, native = fetched
+    if fetched.batch.roles is None:
+        _deliver(fetched.arrays, [x for x in inferencers if fetched.batch.role in x.roles])
+        return
+    for roles in dict.fromkeys(inferencer.roles for inferencer in inferencers):
+        looking = [inferencer for inferencer in inferencers if inferencer.roles == roles]
+        (rows,) = np.nonzero(np.isin(fetched.batch.roles, roles))
+        if len(rows) == len(fetched.batch):
+            _deliver(fetched.arrays, looking)
+        elif len(rows):
+            _deliver({name: _take(x, rows) for name, x in fetched.arrays.items()}, looking)
+
+
+def _deliver(native: Mapping[str, Any], inferencers: Iterable[Inferencer]) -> None:
+    """Hand the rows to inferencers."""
     numpy: dict[str, Any] = {}
     for inferencer in inferencers:
-        if batch.role not in inferencer.roles:
-            continue
         rows = {"id": native["id"], "role": native["role"]}
         for name in inferencer.fetches:
             if name in rows:
@@ -122,6 +134,11 @@ def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     view = array.view()
     view.setflags(write=False)
     return view
+
+
+def _take(array: Any, rows: np.ndarray[Any, Any]) -> Any:
+    """Return the rows at some positions; of a tensor of TensorFlow, as NumPy."""
+    return (array if hasattr(array, "index_select") else to_numpy(array))[rows]
 
 
 def _as_rows(name: str, value: Any, count: int) -> Any:

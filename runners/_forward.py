@@ -7,6 +7,7 @@ from typing import final
 from milepost.errors import UnknownNameError
 from milepost.inferencers import Inferencer
 from milepost.predictors import Predictor
+from milepost.runners._arguments import check_row_roles
 from milepost.runners._batch import Batch
 from milepost.runners._cache import CachedForward, run_model
 from milepost.runners._fetch import Fetched, Fetches
@@ -29,7 +30,7 @@ class Forward:
         self._predictor = predictor
         self._run_model = cached or run_model
         self._inferencers = inferencers
-        self._roles: dict[str, tuple[Predictor, Fetches]] = {}
+        self._roles: dict[str | None, tuple[Predictor, Fetches]] = {}
         self._most: int | None = None
 
     def __call__(self, batch: Batch) -> list[Fetched]:
@@ -58,12 +59,15 @@ class Forward:
 
     def _plan(self, batch: Batch) -> tuple[Predictor, Fetches]:
         """Return the predictor and the fetches of a batch's role, made for its first batch."""
-        if batch.role not in self._roles:
-            looking = [each for each in self._inferencers if batch.role in each.roles]
+        role = batch.role if batch.roles is None else None  # any
+        if batch.roles is not None:
+            check_row_roles(batch.roles, batch.ids, self._inferencers)
+        if role not in self._roles:
+            looking = [each for each in self._inferencers if role is None or role in each.roles]
             fetches = Fetches(looking, batch, self._predictor)
             predictor = self._predictor.fetching(fetches.outputs or None, inputs=batch.inputs)
-            self._roles[batch.role] = predictor, fetches
-        return self._roles[batch.role]
+            self._roles[role] = predictor, fetches
+        return self._roles[role]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

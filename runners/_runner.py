@@ -50,10 +50,10 @@ class InferenceRunner(Callback):
     do not depend on batch size, prefetch, workers, devices, ranks or order.
 
     Args:
-        data: one source, whose role is `query`, or a mapping role -> source, such as
-            `{"query": val_set, "gallery": train_set}`. A source is a torch `Dataset`,
-            `IterableDataset` or `DataLoader`, a `tf.data.Dataset`, a Keras `PyDataset`, a mapping
-            of arrays, or any iterable of batches.
+        data: one source, whose role is `query` unless a field `role` says that of each row, or a
+            mapping role -> source, such as `{"query": val_set, "gallery": train_set}`. A source is
+            a torch `Dataset`, `IterableDataset` or `DataLoader`, a `tf.data.Dataset`, a Keras
+            `PyDataset`, a mapping of arrays, or any iterable of batches.
         inferencers: what to compute.
         every: when to run: a schedule, or a string such as `"500 steps"`, `"1 epoch"`, `"5%"`.
         name: prefixes the metrics: `validation/hit_rate@1`.

@@ -32,10 +32,12 @@ def oracle(
     relevant: Any = None,
     gain: Any = None,
     weight: Any = None,
+    group: tuple[str, ...] = (),
 ) -> dict[str, dict[Any, float]]:
     """Rank by (- score, id) and follow the definitions, query by query.
 
-    `gain` is for a query label and a label, `weight` gives the votes of neighbours by their scores.
+    `gain` is for a query label and a label, `weight` gives the votes of neighbours by their scores;
+    gallery rows that are equal to the query in all fields of `group` are left out.
     """
     relevant = relevant or (lambda query, label: query == label)
     gain = gain or (lambda query, label: float(bool(relevant(query, label))))
@@ -43,10 +45,12 @@ def oracle(
     values: dict[str, dict[Any, float]] = {}
     kinds = plain(gallery["label"])
     columns = (queries["id"], queries["output"], plain(queries["label"]))
-    for own_id, query, label in zip(*columns, strict=True):
+    for at, (own_id, query, label) in enumerate(zip(*columns, strict=True)):
         scores = scores_of(query, gallery["output"], distance)
         order = sorted(range(len(scores)), key=lambda i: (-scores[i], gallery["id"][i]))
         order = [i for i in order if not (own and gallery["id"][i] == own_id)]
+        if group:
+            order = [i for i in order if any(gallery[x][i] != queries[x][at] for x in group)]
         labels = [kinds[i] for i in order]
         hits = np.array([bool(relevant(label, other)) for other in labels], dtype=float)
         r = int(hits.sum())

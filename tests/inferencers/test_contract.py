@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from milepost import inferencers
+from milepost import inferencers, neighbors
 from milepost.inferencers import Inferencer, PairInferencer, Rows, Table, unit_table
 from milepost.inferencers._evidence import Over
 from tests.kinds import CONVERTERS
@@ -99,6 +99,12 @@ def with_gallery(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[An
     return {**embeddings(rng, size), "id": ids.astype("<U4"), "role": roles}
 
 
+def grouped(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    rows = with_gallery(rng, size)
+    item = rng.integers(0, 9, size)
+    return {**rows, "label": item % 4, "item": item, "camera": rng.integers(0, 3, size)}
+
+
 def lone_labels(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
     return {**embeddings(rng, size), "label": np.array([f"label {at}" for at in range(size)])}
 
@@ -144,6 +150,16 @@ CASES = {
     "Retrieval in a gallery": Case(lambda: inferencers.Retrieval(distance="l2"), with_gallery),
     "Retrieval in a gallery with the queries": Case(
         lambda: shared(inferencers.Retrieval(average="class")), with_gallery
+    ),
+    "Retrieval outside groups": Case(
+        lambda: inferencers.Retrieval(group=("label", "camera"), average="class"), grouped
+    ),
+    "Retrieval of objects": Case(
+        lambda: inferencers.Retrieval(objects="item", group="camera", references="mean"), grouped
+    ),
+    "Retrieval of reduced embeddings": Case(
+        lambda: inferencers.Retrieval(pca=1, dtype="bfloat16", distance=neighbors.LpDistance(p=1)),
+        embeddings,
     ),
     "Retrieval of near labels": Case(
         lambda: inferencers.Retrieval(relevant=lambda q, g: abs(q - g) <= 1, distance="dot"),

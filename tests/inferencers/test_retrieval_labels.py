@@ -429,7 +429,7 @@ def test_wrong_labels_and_votes_are_errors() -> None:
         Retrieval(labels=())
     with pytest.raises(UnknownNameError, match=r"^unknown vote 'most'; .*'majority'"):
         Retrieval(vote="most")  # type: ignore[arg-type]
-    message = r"^`vote='distance'` needs distance 'l2' or 'cosine', got 'dot'$"
+    message = r"^`vote='distance'` needs 'l2', 'cosine' or another distance, got 'dot'$"
     with pytest.raises(ValueError, match=message):
         Retrieval(vote="distance", distance="dot")
     for temperature in (0, -1.0, float("nan"), float("inf")):

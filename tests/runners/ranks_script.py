@@ -22,6 +22,7 @@ import milepost as mp
 from milepost.callbacks import KeepBest, Loop, Record
 from milepost.errors import LostRankError
 from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
+from milepost.neighbors import LpDistance, SNRDistance
 from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner, evaluate
 
@@ -32,6 +33,7 @@ generator = torch.Generator().manual_seed(0)
 embeddings = torch.randint(-2, 3, (23, 4), generator=generator).float()
 labels = torch.randint(0, 4, (23,), generator=generator)
 EMBEDDED = TensorDataset(embeddings, labels)
+COLUMNS = {"input": embeddings.numpy(), "label": labels.numpy()}
 NAMES = [f"item-{i * 7 % 23:02d}" for i in range(23)]
 
 
@@ -145,9 +147,31 @@ CASES: dict[str, Callable[[], tuple[Any, list[Inferencer], dict[str, Any]]]] = {
         {"batch_size": 4},
     ),
     "pairs: ids by name": lambda: (
-        {"input": embeddings.numpy(), "label": labels.numpy(), "id": NAMES},
+        {**COLUMNS, "id": NAMES},
         pairs(),
         {"batch_size": 3, "inputs": ("input",)},
+    ),
+    "pairs: rows say their role": lambda: (
+        {**COLUMNS, "role": ["query" if i % 3 else "gallery" for i in range(23)]},
+        pairs(),
+        {"batch_size": 3, "inputs": ("input",)},
+    ),
+    "pairs: groups": lambda: (
+        {**COLUMNS, "camera": [i % 4 for i in range(23)], "site": [i % 2 for i in range(23)]},
+        [
+            Retrieval(k=(1, 3, 23), group="camera"),
+            Retrieval(k=1, group=("label", "site"), name="protocol"),
+        ],
+        {"batch_size": 2, "inputs": ("input",)},
+    ),
+    "pairs: searched in other ways": lambda: (
+        {**COLUMNS, "item": [int(label) * 9 + i % 3 for i, label in enumerate(labels)]},
+        [
+            Retrieval(k=(1, 3), objects="item", references="mean", name="objects"),
+            Retrieval(k=(1, 3), pca=2, distance=LpDistance(p=1), name="reduced"),
+            Retrieval(k=(1, 3), dtype="bfloat16", distance=SNRDistance(), name="halves"),
+        ],
+        {"batch_size": 2, "inputs": ("input",)},
     ),
     "others: uneven": lambda: (EMBEDDED, others(), {"batch_size": 5}),
     "others: an empty shard": lambda: (first(2), others(), {}),

@@ -378,9 +378,12 @@ def test_a_role_that_no_inferencer_looks_at_is_an_error_naming_the_nearest() -> 
         InferenceRunner({"querry": [ones], "gallery": [ones]}, [Retrieval()])
 
 
-def test_a_field_that_says_the_role_is_an_error() -> None:
-    error = run_to_its_error([{"input": ones, "role": ["query"] * 6}])
-    assert str(error).startswith("a batch may not hold a field `role`; pass a mapping of roles")
+def test_a_field_that_says_the_role_beside_a_mapping_of_roles_is_an_error() -> None:
+    error = run_to_its_error({"query": [{"input": ones, "role": ["query"] * 6}]})
+    assert str(error) == (
+        "a batch may not hold a field `role` where `data` is a mapping of roles to sources; pass "
+        "one source whose rows say their role, or rename the field"
+    )
 
 
 def test_a_bare_array_is_no_source() -> None:

@@ -193,3 +193,24 @@ def test_two_roles_are_searched_against_each_other() -> None:
     model = tf.function(lambda x: x)
     metrics = evaluate(model, {"query": query, "gallery": gallery.shuffle(4)}, inferencers)
     assert metrics["validation/hit_rate@1"] == 1.0
+
+
+def test_rows_play_the_role_that_they_say() -> None:
+    rng = np.random.default_rng(1)
+    embeddings, labels = rng.standard_normal((12, 3)).astype(np.float32), rng.integers(0, 2, 12)
+    roles = np.where(np.arange(12) % 3 > 0, "gallery", "query")
+    data = tf.data.Dataset.from_tensor_slices(
+        {"x": embeddings, "label": labels, "role": roles}
+    ).batch(5)
+    model = tf.function(lambda x: x)
+    inferencers: list[Inferencer] = [Retrieval(k=(1, 3)), ScalarStats("label")]
+    metrics = evaluate(model, data, inferencers, inputs=("x",))
+    sources = {
+        role: {
+            "x": embeddings[roles == role],
+            "label": labels[roles == role],
+            "id": np.flatnonzero(roles == role),
+        }
+        for role in ("query", "gallery")
+    }
+    assert metrics == evaluate(model, sources, inferencers, inputs=("x",))
