@@ -8,7 +8,7 @@ from milepost.inferencers._inferencer import Rows as Rows
 from milepost.inferencers._inferencer import State as State
 from milepost.inferencers._inferencer import Table as Table
 from milepost.inferencers._bootstrap import Bootstrap as Bootstrap
-from milepost.inferencers._bootstrap import Interval as Interval
+from milepost.inferencers._interval import Interval as Interval
 from milepost.inferencers._evidence import unit_table as unit_table
 from milepost.inferencers._scalar_stats import ScalarStats as ScalarStats
 from milepost.inferencers._classification_error import ClassificationError as ClassificationError

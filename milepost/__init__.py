@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from milepost.callbacks import trainers as trainers
     from milepost.callbacks.monitors import JsonLines as JsonLines
     from milepost.callbacks.monitors import Monitor as Monitor
+    from milepost.callbacks.monitors import ParquetTables as ParquetTables
     from milepost.callbacks.monitors import TensorBoard as TensorBoard
     from milepost.callbacks.monitors import Terminal as Terminal
     from milepost.inferencers import BinaryClassificationStats as BinaryClassificationStats
@@ -74,7 +75,9 @@ _NAMES = {
         *("Loop", "Callback", "Record", "KeepBest", "EarlyStop"),
         *("Every", "At", "Budget", "at_start", "at_end"),
     ),
-    "milepost.callbacks.monitors": ("Monitor", "Terminal", "JsonLines", "TensorBoard"),
+    "milepost.callbacks.monitors": (
+        *("Monitor", "Terminal", "JsonLines", "ParquetTables", "TensorBoard"),
+    ),
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),
         *("ConfusionMatrix", "Calibration", "NearestCentroid", "Clustering", "EmbeddingHealth"),

@@ -36,8 +36,13 @@ def _prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[
 
     config = options.config
     if options.command == "eval":
-        checkpoint, as_json = options.checkpoint, options.json
-        return commands.prepare_eval(config, overrides, checkpoint=checkpoint, as_json=as_json)
+        return commands.prepare_eval(
+            config,
+            overrides,
+            checkpoint=options.checkpoint,
+            rundir=options.rundir,
+            as_json=options.json,
+        )
     if options.print_config:
         return commands.prepare_print(config, overrides)
     return commands.prepare_run(config, overrides)
@@ -60,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--print_config", action="store_true", help="print the recipe and exit")
     evaluation = add("eval", "examine a checkpoint with the recipe's runners, once")
     evaluation.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
+    folder = "a new folder for metrics and evidence"
+    evaluation.add_argument("--rundir", metavar="DIR", type=Path, help=folder)
     evaluation.add_argument("--json", action="store_true", help="print the metrics as JSON")
     return parser
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from milepost._recipe_file import RecipeFile
 from milepost.callbacks import Loop
+from milepost.callbacks.monitors import file_monitors
 from milepost.runners import InferenceRunner
 
 _EXAMINED = ("model", "runners", "seed", "device", "threads")
@@ -53,17 +54,27 @@ def _open_rundir(rundir: Path, config: str) -> None:
 
 
 def prepare_eval(
-    path: Path, overrides: Sequence[str], *, checkpoint: Path, as_json: bool
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    checkpoint: Path,
+    rundir: Path | None,
+    as_json: bool,
 ) -> Callable[[], int]:
     """Return what examines a checkpoint with each of the recipe's runners, once."""
     file = RecipeFile(path, overrides, keys=_EXAMINED)
     made = file.make()
     model = file.framework.load(made["model"], checkpoint, made.get("device"))
-    return partial(_examine, model, made["runners"].values(), as_json=as_json)
+    if rundir is not None:
+        _open_rundir(rundir, file.dump())
+    return partial(_examine, model, made["runners"].values(), rundir=rundir, as_json=as_json)
 
 
-def _examine(model: Any, runners: Collection[InferenceRunner], *, as_json: bool) -> int:
-    with Loop(model, monitors=[]) as loop:
+def _examine(
+    model: Any, runners: Collection[InferenceRunner], *, rundir: Path | None, as_json: bool
+) -> int:
+    monitors = [] if rundir is None else file_monitors(rundir)
+    with Loop(model, rundir=rundir, monitors=monitors) as loop:
         results = [runner.run(loop) for runner in runners]
     metrics = {name: value for result in results if result for name, value in result.items()}
     if as_json:
