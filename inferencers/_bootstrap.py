@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.inferencers._evidence import Columns, Floats, Over
-from milepost.inferencers._interval import Interval, find_interval
+from milepost.inferencers._interval import Interval, find_interval, reach_of
 
 Ints = npt.NDArray[np.int64]
 Resampled: TypeAlias = Callable[[Floats], Mapping[str, Floats]]
@@ -101,10 +101,9 @@ class Bootstrap:
         drawn = _collect(resampled, self._draw(units, rng))
         left_out = _collect(resampled, _leave_out(units, rng))
         independent = len(units) ** 2 / float((np.bincount(units) ** 2).sum())
+        reach = reach_of(self.level, independent)
         return {
-            name: find_interval(
-                float(value[0]), drawn[name], left_out[name], level=self.level, units=independent
-            )
+            name: find_interval(float(value[0]), drawn[name], left_out[name], reach)
             for name, value in values.items()
         }
 

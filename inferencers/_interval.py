@@ -18,9 +18,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def find_interval(
-    value: float, resampled: Floats, left_out: Floats, *, level: float, units: float
-) -> Interval:
+def find_interval(value: float, resampled: Floats, left_out: Floats, reach: float) -> Interval:
     """Return the accelerated, bias-corrected percentile interval, widened for few units.
 
     Its ends are quantiles of the resampled values: those of Student's t in place of a normal
@@ -32,19 +30,29 @@ def find_interval(
         value: the metric.
         resampled: its values, shape (B,); NaN does not count.
         left_out: its values without each unit, or each group of units, in turn.
-        level: the share of intervals that should hold the true value.
-        units: how many independent units the value rests on; a fraction counts.
+        reach: what `reach_of` gives.
     """
     finite = resampled[np.isfinite(resampled)]
     if not math.isfinite(value) or finite.size < 2:
         return Interval(math.nan, math.nan)
     below = np.count_nonzero(finite < value) + np.count_nonzero(finite == value) / 2
     bias = _NORMAL.inv_cdf(min(max(below / finite.size, 1e-3), 1 - 1e-3))
-    reach, acceleration = _reach(level, units), _acceleration(left_out[np.isfinite(left_out)])
+    acceleration = _acceleration(left_out[np.isfinite(left_out)])
     ends = (bias - reach, bias + reach)
     shares = [_NORMAL.cdf(bias + end / max(1 - acceleration * end, 0.1)) for end in ends]
     low, high = np.quantile(finite, shares, method="weibull")
     return Interval(float(low), float(high))
+
+
+def reach_of(level: float, units: float) -> float:
+    """Return how many standard deviations of the resamples an interval reaches to each side.
+
+    Args:
+        level: the share of intervals that should hold the true value.
+        units: how many independent units the value rests on; a fraction counts.
+    """
+    units = max(units, 2.0)
+    return math.sqrt(units / (units - 1)) * _student((1 + level) / 2, units - 1)
 
 
 def _acceleration(left_out: Floats) -> float:
@@ -52,12 +60,6 @@ def _acceleration(left_out: Floats) -> float:
     influence = left_out.mean() - left_out if left_out.size else left_out
     spread = float((influence**2).sum())
     return float((influence**3).sum()) / (6 * spread**1.5) if spread > 1e-300 else 0.0
-
-
-def _reach(level: float, units: float) -> float:
-    """Return how many standard deviations of the resamples an interval reaches to each side."""
-    units = max(units, 2.0)
-    return math.sqrt(units / (units - 1)) * _student((1 + level) / 2, units - 1)
 
 
 def _student(share: float, freedom: float) -> float:
