@@ -93,7 +93,7 @@ class Bootstrap:
             resampled: gives each metric's values, shape (B,), for weights of rows (B, R).
             table: one row a query or sample; it `suits`.
         """
-        units = self._units(table)
+        units = self.units_of(table)
         if not len(units):
             return {}
         rng = np.random.default_rng(self.seed)
@@ -107,7 +107,7 @@ class Bootstrap:
             for name, value in values.items()
         }
 
-    def _units(self, table: Columns) -> Ints:
+    def units_of(self, table: Columns) -> Ints:
         """Return the number of each row's unit, from 0."""
         rows = len(next(iter(table.values()), ()))
         if self.column is None or not rows:

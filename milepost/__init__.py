@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from milepost import neighbors as neighbors
     from milepost import predictors as predictors
     from milepost import runners as runners
+    from milepost._compare import compare as compare
     from milepost._inference_model import InferenceModel as InferenceModel
     from milepost.callbacks import At as At
     from milepost.callbacks import Budget as Budget
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "milepost._inference_model": ("InferenceModel",),
     "milepost.runners": ("InferenceRunner", "evaluate", "Cache"),
+    "milepost._compare": ("compare",),
     "milepost.callbacks": (
         *("Loop", "Callback", "Record", "KeepBest", "EarlyStop"),
         *("Every", "At", "Budget", "at_start", "at_end"),

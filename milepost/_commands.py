@@ -1,15 +1,19 @@
 """What the commands do, for a recipe of either framework."""
 
+import dataclasses
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from milepost._compare import compare
+from milepost._comparison_text import comparison_text
 from milepost._recipe_file import RecipeFile
 from milepost.callbacks import Loop
 from milepost.callbacks.monitors import file_monitors
+from milepost.inferencers import Bootstrap, Over
 from milepost.runners import InferenceRunner
 
 _EXAMINED = ("model", "runners", "seed", "device", "threads")
@@ -78,9 +82,41 @@ def _examine(
         results = [runner.run(loop) for runner in runners]
     metrics = {name: value for result in results if result for name, value in result.items()}
     if as_json:
-        print(json.dumps({k: v if math.isfinite(v) else None for k, v in metrics.items()}))
+        print(json.dumps(_finite(metrics)))
     else:
         width = max(map(len, metrics), default=0)
         for name, value in metrics.items():
             print(f"{name:<{width}}  {value:.6g}")
     return 0 if all(results) else 1
+
+
+def prepare_compare(
+    first: Path,
+    second: Path,
+    *,
+    runner: str | None,
+    metrics: Sequence[str],
+    step: int | None,
+    over: Over,
+    as_json: bool,
+) -> Callable[[], int]:
+    """Return what prints how the metrics of two runs differ, query by query."""
+    bootstrap = Bootstrap(over=over)
+    changes = compare(first, second, runner=runner, metrics=metrics, step=step, bootstrap=bootstrap)
+
+    def show() -> int:
+        if as_json:
+            print(json.dumps([_finite(dataclasses.asdict(change)) for change in changes]))
+        else:
+            print(comparison_text(changes, str(first), str(second)), end="")
+        return 0
+
+    return show
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for JSON, which has no NaN."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }

@@ -1,6 +1,7 @@
 """The tables of records as Parquet files."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, final
 from urllib.parse import quote
@@ -10,6 +11,7 @@ import numpy as np
 from milepost.callbacks._record import Record, Table
 from milepost.callbacks.monitors._monitor import Monitor
 
+_NO_METRICS = ("id", "label", "group")
 _LONGEST = 80  # characters of a name of a file
 
 
@@ -20,7 +22,9 @@ class ParquetTables(Monitor):
     A table lies in `<folder>/<runner>/<step, 8 digits>/<inferencer>.<table>.parquet`. A file is
     there whole or not at all, also after a killed training; one of the same step that a resumed
     training writes anew takes its place. What names of files cannot hold is written as `%` and
-    its number. A column of two axes becomes a list a row.
+    its number. A column of two axes becomes a list a row. The schema's metadata hold, under
+    `milepost`, a JSON object: `runner`, `step`, `epoch`, `inferencer`, `table`, and `metrics`:
+    the columns that are metrics, with their full names.
 
     Args:
         folder: is made at the first table.
@@ -47,7 +51,8 @@ class ParquetTables(Monitor):
             owner, _, own_name = name.rpartition("/")
             path = folder / f"{file_name(owner)}.{file_name(own_name)}.parquet"
             part = path.with_name(f"{path.name}.part")
-            parquet.write_table(_arrow_table(table), part, compression="zstd")
+            arrow = _arrow_table(table).replace_schema_metadata(_metadata(record, name))
+            parquet.write_table(arrow, part, compression="zstd")
             part.replace(path)
 
     def __repr__(self) -> str:
@@ -66,6 +71,19 @@ def file_name(name: str) -> str:
         digest = hashlib.sha256(quoted.encode()).hexdigest()[:8]
         quoted = f"{quoted[: _LONGEST - 9]}~{digest}"
     return quoted or "%"
+
+
+def _metadata(record: Record, name: str) -> dict[str, str]:
+    """Return what a file says of itself."""
+    owner, _, table = name.rpartition("/")
+    metrics = {}
+    for column in (each for each in record.tables[name] if each not in _NO_METRICS):
+        for full in (f"{record.runner}/{column}", f"{record.runner}/{owner}/{column}"):
+            if full in record.scalars:
+                metrics[column] = full
+    place = {"runner": record.runner, "step": record.step, "epoch": record.epoch}
+    about = {**place, "inferencer": owner, "table": table, "metrics": metrics}
+    return {"milepost": json.dumps(about)}
 
 
 def _arrow_table(table: Table) -> Any:
