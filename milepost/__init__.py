@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from milepost.callbacks import at_end as at_end
     from milepost.callbacks import at_start as at_start
     from milepost.callbacks import trainers as trainers
+    from milepost.callbacks.monitors import Csv as Csv
     from milepost.callbacks.monitors import JsonLines as JsonLines
     from milepost.callbacks.monitors import Monitor as Monitor
     from milepost.callbacks.monitors import ParquetTables as ParquetTables
@@ -78,7 +79,7 @@ _NAMES = {
         *("Every", "At", "Budget", "at_start", "at_end"),
     ),
     "milepost.callbacks.monitors": (
-        *("Monitor", "Terminal", "JsonLines", "ParquetTables", "TensorBoard"),
+        *("Monitor", "Terminal", "JsonLines", "Csv", "ParquetTables", "TensorBoard"),
     ),
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),

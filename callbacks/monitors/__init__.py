@@ -1,5 +1,6 @@
 """Where records go: terminal, files, TensorBoard, functions."""
 
+from milepost.callbacks.monitors._csv import Csv as Csv
 from milepost.callbacks.monitors._defaults import default_monitors as default_monitors
 from milepost.callbacks.monitors._defaults import file_monitors as file_monitors
 from milepost.callbacks.monitors._json_lines import JsonLines as JsonLines

@@ -1,5 +1,6 @@
 """What every monitor keeps."""
 
+import csv
 import io
 import json
 import math
@@ -13,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from milepost.callbacks import Record
 from milepost.callbacks.monitors import (
+    Csv,
     FunctionMonitor,
     JsonLines,
     Monitor,
@@ -29,6 +31,9 @@ ODD = [
     "",
     "/",
     "a\tb",
+    "a,b",
+    'a"b',
+    "a\nb",
     "日本",
     "\ud800",
     "x" * 300,
@@ -83,6 +88,12 @@ def kinds(folder: Path) -> Iterator[tuple[str, Kind]]:
 
     yield "terminal", Kind(lambda: Terminal(printed), lambda: printed.getvalue().count("count"))
     yield "json lines", Kind(lambda: JsonLines(path), lines)
+
+    def rows() -> int:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            return len([row for row in csv.DictReader(file) if row["count"]])
+
+    yield "csv", Kind(lambda: Csv(folder / "metrics.csv"), rows)
 
     def tables() -> int:
         return len(list(folder.glob("tables/validation/*/retrieval.queries.parquet")))
