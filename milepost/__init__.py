@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from milepost.callbacks import Record as Record
     from milepost.callbacks import at_end as at_end
     from milepost.callbacks import at_start as at_start
+    from milepost.callbacks import monitors as monitors
     from milepost.callbacks import trainers as trainers
     from milepost.callbacks.monitors import Csv as Csv
     from milepost.callbacks.monitors import JsonLines as JsonLines
@@ -97,7 +98,8 @@ _NAMES = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 _FOLDERS = ("runners", "callbacks", "inferencers", "predictors", "neighbors", "errors")
-_MODULES = {"trainers": "milepost.callbacks.trainers"} | {x: f"milepost.{x}" for x in _FOLDERS}
+_PARTS = {x: f"milepost.callbacks.{x}" for x in ("trainers", "monitors")}
+_MODULES = _PARTS | {x: f"milepost.{x}" for x in _FOLDERS}
 
 __all__ = [*_MODULE_OF, *_MODULES, "__version__"]
 

@@ -46,6 +46,8 @@ def _prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[
             over=options.over,
             as_json=options.json,
         )
+    if options.command == "list":
+        return commands.prepare_list()
     config = options.config
     if options.command == "eval":
         return commands.prepare_eval(
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--rundir", metavar="DIR", type=Path, help=folder)
     evaluation.add_argument("--json", action="store_true", help="print the metrics as JSON")
     _add_compare(add("compare", "compare two evaluations, query by query"))
+    add("list", "name inferencers, monitors and trainers, plug-ins included")
     return parser
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from milepost._compare import compare
 from milepost._comparison_text import comparison_text
+from milepost._listing import listing
 from milepost._recipe_file import RecipeFile
 from milepost.callbacks import Loop
 from milepost.callbacks.monitors import file_monitors
@@ -109,6 +111,19 @@ def prepare_compare(
             print(json.dumps([_finite(dataclasses.asdict(change)) for change in changes]))
         else:
             print(comparison_text(changes, str(first), str(second)), end="")
+        return 0
+
+    return show
+
+
+def prepare_list() -> Callable[[], int]:
+    """Return what prints inferencers, monitors and trainers, with package and version."""
+    text, broken = listing()
+
+    def show() -> int:
+        for reason in broken:
+            print(f"milepost list: warning: {reason}", file=sys.stderr)
+        print(text, end="")
         return 0
 
     return show

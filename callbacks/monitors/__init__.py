@@ -1,5 +1,8 @@
 """Where records go: terminal, files, TensorBoard, functions."""
 
+import typing as _typing
+
+from milepost import _plugins
 from milepost.callbacks.monitors._csv import Csv as Csv
 from milepost.callbacks.monitors._defaults import default_monitors as default_monitors
 from milepost.callbacks.monitors._defaults import file_monitors as file_monitors
@@ -10,3 +13,12 @@ from milepost.callbacks.monitors._monitors import Monitors as Monitors
 from milepost.callbacks.monitors._parquet_tables import ParquetTables as ParquetTables
 from milepost.callbacks.monitors._tensorboard import TensorBoard as TensorBoard
 from milepost.callbacks.monitors._terminal import Terminal as Terminal
+
+if not _typing.TYPE_CHECKING:  # a type checker would take any name at all to exist
+
+    def __getattr__(name: str) -> object:
+        return _plugins.resolve("monitors", name, globals())
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_plugins.registered("monitors")})
