@@ -70,9 +70,11 @@ class Bootstrap:
         if not 0 < self.level < 1:
             msg = f"`level` must be above 0 and below 1, such as 0.95, got {self.level!r}"
             raise ValueError(msg)
-        if self.resamples < _FEWEST:
-            msg = f"`resamples` must be at least {_FEWEST}, got {self.resamples!r}"
-            raise ValueError(msg)
+        for name, least in (("resamples", _FEWEST), ("seed", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                msg = f"`{name}` must be a whole number of at least {least}, got {value!r}"
+                raise ValueError(msg)
         if self.over not in ("query", *_COLUMNS):
             msg = f"`over` must be 'query', 'class' or 'group', got {self.over!r}"
             raise ValueError(msg)

@@ -71,7 +71,7 @@ def _student(share: float, freedom: float) -> float:
     """
     if freedom > 10**4:
         return _NORMAL.inv_cdf(share)
-    angles = np.linspace(0, math.pi / 2, 100_001)
+    angles = np.linspace(0, math.pi / 2, 20_001)
     density = np.cos(angles) ** (freedom - 1)
     shares = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
     angle = float(np.interp(2 * share - 1, shares / shares[-1], angles))

@@ -93,13 +93,13 @@ SCENES: dict[str, tuple[Callable[[np.random.Generator], Table], float, Any]] = {
 }
 
 
-def coverage(scene: str, runs: int, over: Any = None) -> float:
+def coverage(scene: str, runs: int, **options: Any) -> float:
     """The share of intervals that hold the true mean."""
     draw, truth, own_over = SCENES[scene]
     rng = np.random.default_rng(0)
     held = 0
     for seed in range(runs):
-        bootstrap = Bootstrap(over=over or own_over, seed=seed)
+        bootstrap = Bootstrap(**{"over": own_over, "seed": seed, **options})
         low, high = intervals(draw(rng), bootstrap)["x"]
         held += low <= truth <= high
     return held / runs
@@ -107,7 +107,8 @@ def coverage(scene: str, runs: int, over: Any = None) -> float:
 
 @pytest.mark.parametrize("scene", ["uniform", "few classes", "uneven classes"])
 def test_intervals_hold_the_true_value(scene: str) -> None:
-    assert 0.91 < coverage(scene, 300) < 0.99  # three standard deviations of a share of 300
+    held = coverage(scene, 300, resamples=400)
+    assert 0.91 < held < 0.99  # three standard deviations of a share of 300
 
 
 @pytest.mark.slow
@@ -117,7 +118,7 @@ def test_95_percent_of_intervals_hold_the_true_value_within_2(scene: str) -> Non
 
 
 def test_dependent_queries_taken_for_independent_ones_hold_it_too_seldom() -> None:
-    assert coverage("few classes", 200, over="query") < 0.7
+    assert coverage("few classes", 100, over="query", resamples=400) < 0.8
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9])
@@ -125,9 +126,9 @@ def test_another_level_is_held_too(level: float) -> None:
     rng = np.random.default_rng(1)
     held = [
         low <= 0.5 <= high
-        for low, high in (interval(rng.random(40), level=level) for _ in range(400))
+        for low, high in (interval(rng.random(40), level=level, resamples=400) for _ in range(200))
     ]
-    assert np.mean(held) == pytest.approx(level, abs=3 * math.sqrt(level * (1 - level) / 400))
+    assert np.mean(held) == pytest.approx(level, abs=3 * math.sqrt(level * (1 - level) / 200))
 
 
 def test_the_ends_are_those_of_student_for_a_mean_of_many_values() -> None:
@@ -295,7 +296,8 @@ def test_every_metric_of_retrieval_has_an_interval(average: Any, over: Any) -> N
     ("options", "message"),
     [
         ({"level": 95}, "`level` must be above 0 and below 1, such as 0.95, got 95"),
-        ({"resamples": 10}, "`resamples` must be at least 200, got 10"),
+        ({"resamples": 10}, "`resamples` must be a whole number of at least 200, got 10"),
+        ({"seed": -1}, "`seed` must be a whole number of at least 0, got -1"),
         ({"over": "label"}, "`over` must be 'query', 'class' or 'group', got 'label'"),
     ],
 )
