@@ -27,7 +27,7 @@ class ParquetTables(Monitor):
     the columns that are metrics, with their full names.
 
     Args:
-        folder: is made at the first table.
+        folder: is made in `open`, or at the first table.
     """
 
     takes_tables = True
