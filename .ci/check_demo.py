@@ -24,6 +24,9 @@ def main(rundir: Path) -> None:
     if not list(rundir.glob("events.out.tfevents.*")):
         msg = f"{rundir} has no TensorBoard event file"
         raise AssertionError(msg)
+    if len(list(rundir.glob("tables/validation/*/retrieval.queries.parquet"))) != len(epochs):
+        msg = f"{rundir} was expected to hold a table of queries for each evaluation"
+        raise AssertionError(msg)
     weights = load_file(rundir / "best.safetensors")
     print(f"demo: {len(epochs)} evaluations, {METRIC} {first:.4f} -> {last:.4f},", end=" ")
     print(f"{len(weights)} tensors in best.safetensors")

@@ -7,6 +7,7 @@ from milepost.callbacks._keep_best import KeepBest as KeepBest
 from milepost.callbacks._loop import Loop as Loop
 from milepost.callbacks._moment import Moment as Moment
 from milepost.callbacks._record import Record as Record
+from milepost.callbacks._rundir import prepare_rundir as prepare_rundir
 from milepost.callbacks._schedule import At as At
 from milepost.callbacks._schedule import Budget as Budget
 from milepost.callbacks._schedule import Every as Every

@@ -2,7 +2,6 @@
 
 import abc
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +12,7 @@ from milepost.callbacks._callback import Callback
 from milepost.callbacks._callbacks import Callbacks
 from milepost.callbacks._clean_up import run_all
 from milepost.callbacks._record import Record
+from milepost.callbacks._rundir import prepare_rundir
 from milepost.callbacks._world import World, current_world
 from milepost.callbacks.monitors import Monitor, Monitors, default_monitors
 from milepost.predictors import Predictor, get_predictor
@@ -187,9 +187,7 @@ class Training(abc.ABC):
         error: Exception | None = None
         try:
             if self.rundir is not None and world.is_chief:
-                _require_writable(self.rundir)
-                if not self._step and not self._elapsed_s:
-                    _require_new(self.rundir)
+                prepare_rundir(self.rundir, new=not self._step and not self._elapsed_s)
             self.monitors.open()
         except Exception as failure:  # raised on every rank
             error = failure
@@ -203,27 +201,6 @@ class Training(abc.ABC):
         self._elapsed_s = self.elapsed_s
         self._world = None
         return error
-
-
-def _require_writable(rundir: Path) -> None:
-    try:
-        rundir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=rundir):
-            pass
-    except OSError as error:
-        msg = f"`rundir` must be a folder that can be written, got {str(rundir)!r} ({error})"
-        raise OSError(msg) from error
-
-
-def _require_new(rundir: Path) -> None:
-    """Raise if a folder holds another run, whose curves and best weights this one would mix up."""
-    records = rundir / "metrics.jsonl"
-    if records.exists() and records.stat().st_size:
-        msg = (
-            f"`rundir` {str(rundir)!r} holds a run already; load its state to go on with it, "
-            "or choose another folder"
-        )
-        raise FileExistsError(msg)
 
 
 def _number(name: str, value: Any) -> float:

@@ -1,5 +1,9 @@
 """What to compute: inferencers turn the rows of one run into named scalars."""
 
+import typing as _typing
+
+from milepost import _plugins
+
 # The order teaches.
 # isort: off
 from milepost.inferencers._inferencer import Inferencer as Inferencer
@@ -8,8 +12,10 @@ from milepost.inferencers._inferencer import Rows as Rows
 from milepost.inferencers._inferencer import State as State
 from milepost.inferencers._inferencer import Table as Table
 from milepost.inferencers._bootstrap import Bootstrap as Bootstrap
-from milepost.inferencers._bootstrap import Interval as Interval
+from milepost.inferencers._interval import Interval as Interval
+from milepost.inferencers._evidence import Over as Over
 from milepost.inferencers._evidence import unit_table as unit_table
+from milepost.inferencers._evidence import weighted_means as weighted_means
 from milepost.inferencers._scalar_stats import ScalarStats as ScalarStats
 from milepost.inferencers._classification_error import ClassificationError as ClassificationError
 from milepost.inferencers._binary_classification_stats import (
@@ -28,3 +34,13 @@ from milepost.inferencers._embedding_health import EmbeddingHealth as EmbeddingH
 from milepost.inferencers._save_outputs import SaveOutputs as SaveOutputs
 from milepost.inferencers._torch_metric import TorchMetric as TorchMetric
 from milepost.inferencers._keras_metric import KerasMetric as KerasMetric
+# isort: on
+
+if not _typing.TYPE_CHECKING:  # a type checker would take any name at all to exist
+
+    def __getattr__(name: str) -> object:
+        return _plugins.resolve("inferencers", name, globals())
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_plugins.registered("inferencers")})

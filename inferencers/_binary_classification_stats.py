@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milepost.inferencers._column import column, flags, reject_nan
-from milepost.inferencers._inferencer import Inferencer, Rows, State
+from milepost.inferencers._evidence import Floats, Over
+from milepost.inferencers._inferencer import Inferencer, Rows, State, Table
+from milepost.inferencers._kept_rows import KeptRows
 
 
 @final
@@ -33,7 +35,7 @@ class BinaryClassificationStats(Inferencer):
     positive, or there are none of a class) is NaN: there is nothing to measure. An empty run gives
     no metric. Results are the same to the bit whatever the batch size, the number of workers and
     the order. The curves are exact and need every score: memory 8 bytes a sample, and as much
-    again for each worker's state while states are merged.
+    again for each worker's state while states are merged, and where evidence is kept.
 
     Args:
         scores: a field or output of shape (N,) or (N, 1), any real dtype: a probability, or a
@@ -74,6 +76,7 @@ class BinaryClassificationStats(Inferencer):
 
     def reset(self) -> None:
         self._counts: Counter[str] = Counter()
+        self._kept = KeptRows()
         self._positive, self._negative = array("d"), array("d")  # scores, by class
 
     def update(self, rows: Rows) -> None:
@@ -81,6 +84,8 @@ class BinaryClassificationStats(Inferencer):
         scores = column(rows, scores_name)
         labels = flags(rows, labels_name)
         reject_nan(rows, scores_name, scores)
+        if self.keep_evidence:
+            self._kept.add(rows, {"label": labels, "score": scores})
         predicted = scores >= self._threshold
         self._add(
             {
@@ -117,12 +122,62 @@ class BinaryClassificationStats(Inferencer):
             "roc_auc": roc_auc(positive, negative),
         }
 
+    def evidence(self) -> Mapping[str, Table]:
+        """Return `"samples"`: the score and the label of each sample."""
+        return self._kept.tables()
+
+    def resampled(
+        self, tables: Mapping[str, Table], weights: Floats, over: Over
+    ) -> Mapping[str, Floats]:
+        if "samples" not in tables:
+            return {}
+        scores, labels = tables["samples"]["score"], tables["samples"]["label"]
+        order = np.argsort(scores)
+        ranked = Ranked(scores[order], labels[order], self._threshold)
+        values = [ranked.stats(each[order]) for each in weights]
+        return {name: np.array([each[name] for each in values]) for name in values[0]}
+
     def _add(
         self, counts: Mapping[str, int], positive: NDArray[Any], negative: NDArray[Any]
     ) -> None:
         self._counts.update(counts)
         self._positive.frombytes(positive.astype(np.float64).tobytes())
         self._negative.frombytes(negative.astype(np.float64).tobytes())
+
+
+@final
+class Ranked:
+    """Scores in ascending order, to be weighted in many ways.
+
+    Args:
+        scores: shape (N,), ascending, N > 0.
+        labels: bool (N,).
+        threshold: the smallest score that is predicted positive.
+    """
+
+    def __init__(self, scores: NDArray[Any], labels: NDArray[np.bool_], threshold: float) -> None:
+        self._starts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1]))
+        self._predicted = (scores >= threshold)[self._starts]
+        self._labels = labels
+
+    def stats(self, weights: Floats) -> dict[str, float]:
+        """Return the metrics of samples that count as often as weights (N,) say."""
+        positive = np.add.reduceat(weights * self._labels, self._starts)  # by different score
+        negative = np.add.reduceat(weights * ~self._labels, self._starts)
+        found, false = positive[::-1].cumsum()[::-1], negative[::-1].cumsum()[::-1]
+        positives, negatives = float(found[0]), float(false[0])
+        tp, fp = (float(each[self._predicted].sum()) for each in (positive, negative))
+        hit = positive > 0
+        precise = float((positive[hit] * found[hit] / (found[hit] + false[hit])).sum())
+        ordered = float((positive * (negatives - false + negative / 2)).sum())
+        return {
+            "precision": _ratio(tp, tp + fp),
+            "recall": _ratio(tp, positives),
+            "f1": _ratio(2 * tp, tp + fp + positives),
+            "specificity": _ratio(negatives - fp, negatives),
+            "average_precision": _ratio(precise, positives),
+            "roc_auc": _ratio(ordered, positives * negatives),
+        }
 
 
 def average_precision(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
@@ -160,5 +215,5 @@ def roc_auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> flo
     return _ratio(int(lower.sum() + lower_or_equal.sum()), 2 * positive.size * negative.size)
 
 
-def _ratio(part: float, whole: int) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan

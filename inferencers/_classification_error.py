@@ -10,8 +10,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from milepost.inferencers._column import class_indices, flags, logits_of, reject_nan
-from milepost.inferencers._inferencer import Inferencer, Rows, State
+from milepost.inferencers._column import class_indices, column, flags, logits_of, reject_nan
+from milepost.inferencers._inferencer import Inferencer, Rows, State, Table
+from milepost.inferencers._kept_rows import KeptRows
 
 
 @final
@@ -20,7 +21,8 @@ class ClassificationError(Inferencer):
 
     error@k = (number of samples whose class has rank > k) / (number of samples), a quotient of two
     counts: the same to the bit whatever the batch size, the number of workers and the order.
-    Memory: a few counters, and a few bytes for each logit of one batch.
+    Memory: a few counters, and a few bytes for each logit of one batch; a few bytes a sample where
+    evidence is kept.
 
     The rank of a class is 1 + the number of larger logits + the number of equal logits of classes
     with a smaller index (so `error@1` is that of `argmax`). Where k ≥ C every class is among the
@@ -71,6 +73,7 @@ class ClassificationError(Inferencer):
 
     def reset(self) -> None:
         self._samples = 0
+        self._kept = KeptRows()
         self._errors: Counter[str] = Counter()
 
     def update(self, rows: Rows) -> None:
@@ -79,6 +82,9 @@ class ClassificationError(Inferencer):
         else:
             ranks = self._ranks(rows)
             wrong = {f"error@{k}": ranks > k for k in self._k}
+        if self.keep_evidence:
+            label = {} if self._wrong is not None else {"label": column(rows, self.fetches[1])}
+            self._kept.add(rows, {**label, **wrong})
         self._samples += len(rows["id"])
         for key, of in wrong.items():
             self._errors[key] += int(np.count_nonzero(of))
@@ -95,6 +101,10 @@ class ClassificationError(Inferencer):
         if not self._samples:
             return None
         return {key: count / self._samples for key, count in self._errors.items()}
+
+    def evidence(self) -> Mapping[str, Table]:
+        """Return `"samples"`: whether each sample is an error, and its label."""
+        return self._kept.tables()
 
     def _ranks(self, rows: Rows) -> NDArray[np.int32]:
         logits_name, labels_name = self.fetches

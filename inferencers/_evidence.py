@@ -38,7 +38,7 @@ def weighted_means(table: Columns, weights: Floats) -> dict[str, Floats]:
     """
     names, values, counted = _metrics(table)
     with np.errstate(invalid="ignore"):  # 0 / 0: no row counts
-        means = weights @ values / (weights @ counted)
+        means = weights @ values.T / (weights @ counted.T)
     return dict(zip(names, means.T, strict=True))
 
 
@@ -51,7 +51,7 @@ def weighted_class_means(table: Columns, weights: Floats, over: Over) -> dict[st
     names, values, counted = _metrics(table)
     labels = np.unique(table["label"], axis=0, return_inverse=True)[1].reshape(-1)
     order = np.argsort(labels, kind="stable")
-    weights, values, counted = weights[:, order], values[order], counted[order]
+    weights, values, counted = weights[:, order], values.T[order], counted.T[order]
     totals, classes = np.zeros((2, len(weights), len(names)))
     ends = np.cumsum(np.bincount(labels))
     for first, end in zip([0, *ends[:-1]], ends, strict=True):
@@ -66,9 +66,10 @@ def weighted_class_means(table: Columns, weights: Floats, over: Over) -> dict[st
 
 
 def _metrics(table: Columns) -> tuple[list[str], Floats, Floats]:
-    """Return the names of a table's columns of numbers, their values with 0 for NaN, and 0 there.
+    """Return the names of a table's columns of numbers, their values, and where there are values.
 
-    Both are of shape (R, M); the last is 1 where there is a value.
+    Values are (M, R), with 0 for NaN; the last is 1 or 0, of shape (M, R) or, where all columns
+    agree, (1, R).
     """
     columns = {
         name: column
@@ -76,9 +77,8 @@ def _metrics(table: Columns) -> tuple[list[str], Floats, Floats]:
         if name not in _NO_METRICS and column.ndim == 1 and column.dtype.kind in "biuf"
     }
     rows = len(next(iter(table.values()), ()))
-    values = np.empty((rows, len(columns)))
-    for at, column in enumerate(columns.values()):
-        values[:, at] = column
-    counted = ~np.isnan(values)
-    values[~counted] = 0.0
-    return list(columns), values, counted.astype(np.float64)
+    values = np.array(list(columns.values()), np.float64).reshape(len(columns), rows)
+    absent = np.isnan(values)
+    values[absent] = 0.0
+    alike = len(columns) > 1 and bool((absent == absent[0]).all())
+    return list(columns), values, (~absent[:1] if alike else ~absent).astype(np.float64)

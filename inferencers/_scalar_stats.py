@@ -7,7 +7,8 @@ from typing import final
 import numpy as np
 
 from milepost.inferencers._column import column
-from milepost.inferencers._inferencer import Inferencer, Rows, State
+from milepost.inferencers._inferencer import Inferencer, Rows, State, Table
+from milepost.inferencers._kept_rows import KeptRows
 
 _SCALE = 2.0**-64  # sums are kept in this unit, so that no sum of float64 values overflows
 
@@ -19,7 +20,7 @@ class ScalarStats(Inferencer):
     mean = (sum of the values of all rows) / (number of rows). The sum is exact and rounded once
     (values below 1e-288 in size apart), so the mean is the same to the bit whatever the batch
     size, the number of workers and the order; it is that of `math.fsum(values) / len(values)`.
-    Memory: a few floats a name.
+    Memory: a few floats a name; the values where evidence is kept.
 
     A NaN makes its mean NaN, and so do infinities of both signs; infinities of one sign make it
     infinite. An empty run gives no metric. The source of the idea is tensorpack's `ScalarStats`,
@@ -29,7 +30,7 @@ class ScalarStats(Inferencer):
         names: fields or outputs of shape (N,) or (N, 1), any real dtype. Each is also the name of
             its metric, as it is written here: `"model.loss"` gives `model.loss`.
         weighted: by samples. False lets the mean of each batch count once, however many rows the
-            batch has: the result then depends on the batch size.
+            batch has: the result then depends on the batch size, and has no evidence by sample.
         name: prefixes the metrics where two inferencers would log the same name.
 
     Raises:
@@ -54,13 +55,17 @@ class ScalarStats(Inferencer):
 
     def reset(self) -> None:
         self._count = 0
+        self._kept = KeptRows()
         self._sums: dict[str, tuple[float, ...]] = dict.fromkeys(self.fetches, ())
 
     def update(self, rows: Rows) -> None:
         size = len(rows["id"])
         if not size:
             return
-        values = {x: (column(rows, x).astype(np.float64) * _SCALE).tolist() for x in self.fetches}
+        columns = {x: column(rows, x).astype(np.float64) for x in self.fetches}
+        if self.keep_evidence and self._weighted:
+            self._kept.add(rows, columns)
+        values = {x: (each * _SCALE).tolist() for x, each in columns.items()}
         if not self._weighted:
             values = {x: [math.fsum(exact_sum(each)) / size] for x, each in values.items()}
         self._add(size if self._weighted else 1, values)
@@ -76,6 +81,10 @@ class ScalarStats(Inferencer):
         if not self._count:
             return None
         return {k: math.fsum(parts) / self._count / _SCALE for k, parts in self._sums.items()}
+
+    def evidence(self) -> Mapping[str, Table]:
+        """Return `"samples"`: the values of each sample."""
+        return self._kept.tables()
 
     def _add(self, count: int, values: Mapping[str, Sequence[float]]) -> None:
         self._count += count

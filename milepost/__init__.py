@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from milepost import neighbors as neighbors
     from milepost import predictors as predictors
     from milepost import runners as runners
+    from milepost._compare import compare as compare
     from milepost._inference_model import InferenceModel as InferenceModel
     from milepost.callbacks import At as At
     from milepost.callbacks import Budget as Budget
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     from milepost.callbacks import Record as Record
     from milepost.callbacks import at_end as at_end
     from milepost.callbacks import at_start as at_start
+    from milepost.callbacks import monitors as monitors
     from milepost.callbacks import trainers as trainers
+    from milepost.callbacks.monitors import Csv as Csv
     from milepost.callbacks.monitors import JsonLines as JsonLines
     from milepost.callbacks.monitors import Monitor as Monitor
+    from milepost.callbacks.monitors import ParquetTables as ParquetTables
     from milepost.callbacks.monitors import TensorBoard as TensorBoard
     from milepost.callbacks.monitors import Terminal as Terminal
     from milepost.inferencers import BinaryClassificationStats as BinaryClassificationStats
@@ -70,11 +74,14 @@ if TYPE_CHECKING:
 _NAMES = {
     "milepost._inference_model": ("InferenceModel",),
     "milepost.runners": ("InferenceRunner", "evaluate", "Cache"),
+    "milepost._compare": ("compare",),
     "milepost.callbacks": (
         *("Loop", "Callback", "Record", "KeepBest", "EarlyStop"),
         *("Every", "At", "Budget", "at_start", "at_end"),
     ),
-    "milepost.callbacks.monitors": ("Monitor", "Terminal", "JsonLines", "TensorBoard"),
+    "milepost.callbacks.monitors": (
+        *("Monitor", "Terminal", "JsonLines", "Csv", "ParquetTables", "TensorBoard"),
+    ),
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),
         *("ConfusionMatrix", "Calibration", "NearestCentroid", "Clustering", "EmbeddingHealth"),
@@ -91,7 +98,8 @@ _NAMES = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 _FOLDERS = ("runners", "callbacks", "inferencers", "predictors", "neighbors", "errors")
-_MODULES = {"trainers": "milepost.callbacks.trainers"} | {x: f"milepost.{x}" for x in _FOLDERS}
+_PARTS = {x: f"milepost.callbacks.{x}" for x in ("trainers", "monitors")}
+_MODULES = _PARTS | {x: f"milepost.{x}" for x in _FOLDERS}
 
 __all__ = [*_MODULE_OF, *_MODULES, "__version__"]
 

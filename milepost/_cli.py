@@ -19,7 +19,10 @@ Any key of the configuration can be set after it: `--epochs 3`, `--model.dimensi
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, or 2 for a configuration that is wrong."""
-    options, rest = _parser().parse_known_args(argv)
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    if rest and "config" not in options:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, for the user's own classes
     try:
         run = _prepare(options, rest)
@@ -34,10 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[], int]:
     from milepost import _commands as commands  # loads the parser
 
+    if options.command == "compare":
+        return commands.prepare_compare(
+            *options.runs,
+            runner=options.runner,
+            metrics=options.metric,
+            step=options.step,
+            over=options.over,
+            as_json=options.json,
+        )
+    if options.command == "list":
+        return commands.prepare_list()
     config = options.config
     if options.command == "eval":
-        checkpoint, as_json = options.checkpoint, options.json
-        return commands.prepare_eval(config, overrides, checkpoint=checkpoint, as_json=as_json)
+        return commands.prepare_eval(
+            config,
+            overrides,
+            checkpoint=options.checkpoint,
+            rundir=options.rundir,
+            as_json=options.json,
+        )
     if options.print_config:
         return commands.prepare_print(config, overrides)
     return commands.prepare_run(config, overrides)
@@ -48,20 +67,36 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, purpose: str) -> argparse.ArgumentParser:
+    def add(name: str, purpose: str, epilog: str | None = None) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=purpose, description=purpose, epilog=_OVERRIDES, allow_abbrev=False
+            name, help=purpose, description=purpose, epilog=epilog, allow_abbrev=False
         )
-        command.add_argument("config", metavar="CONFIG", type=Path, help="a recipe, in YAML")
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if epilog:
+            command.add_argument("config", metavar="CONFIG", type=Path, help="a recipe, in YAML")
         return command
 
-    run = add("run", "train the recipe's model with its runners attached")
+    run = add("run", "train the recipe's model with its runners attached", _OVERRIDES)
     run.add_argument("--print_config", action="store_true", help="print the recipe and exit")
-    evaluation = add("eval", "examine a checkpoint with the recipe's runners, once")
+    evaluation = add("eval", "examine a checkpoint with the recipe's runners, once", _OVERRIDES)
     evaluation.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
+    folder = "a new folder for metrics and evidence"
+    evaluation.add_argument("--rundir", metavar="DIR", type=Path, help=folder)
     evaluation.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    _add_compare(add("compare", "compare two evaluations, query by query"))
+    add("list", "name inferencers, monitors and trainers, plug-ins included")
     return parser
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("runs", metavar="RUN", nargs=2, type=Path, help="the folders of two runs")
+    command.add_argument("--runner", metavar="NAME", help="by default all that both runs have")
+    metric = "one to compare, by default all; may be given again"
+    command.add_argument("--metric", metavar="NAME", action="append", default=[], help=metric)
+    command.add_argument("--step", metavar="N", type=int, help="by default the last of each run")
+    over = "what is independent: queries, or only the classes or groups that they are of"
+    command.add_argument("--over", choices=("query", "class", "group"), default="query", help=over)
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 class _Version(argparse.Action):

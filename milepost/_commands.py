@@ -1,14 +1,21 @@
 """What the commands do, for a recipe of either framework."""
 
+import dataclasses
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from milepost._compare import compare
+from milepost._comparison_text import comparison_text
+from milepost._listing import listing
 from milepost._recipe_file import RecipeFile
 from milepost.callbacks import Loop
+from milepost.callbacks.monitors import file_monitors
+from milepost.inferencers import Bootstrap, Over
 from milepost.runners import InferenceRunner
 
 _EXAMINED = ("model", "runners", "seed", "device", "threads")
@@ -53,23 +60,78 @@ def _open_rundir(rundir: Path, config: str) -> None:
 
 
 def prepare_eval(
-    path: Path, overrides: Sequence[str], *, checkpoint: Path, as_json: bool
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    checkpoint: Path,
+    rundir: Path | None,
+    as_json: bool,
 ) -> Callable[[], int]:
     """Return what examines a checkpoint with each of the recipe's runners, once."""
     file = RecipeFile(path, overrides, keys=_EXAMINED)
     made = file.make()
     model = file.framework.load(made["model"], checkpoint, made.get("device"))
-    return partial(_examine, model, made["runners"].values(), as_json=as_json)
+    if rundir is not None:
+        _open_rundir(rundir, file.dump())
+    return partial(_examine, model, made["runners"].values(), rundir=rundir, as_json=as_json)
 
 
-def _examine(model: Any, runners: Collection[InferenceRunner], *, as_json: bool) -> int:
-    with Loop(model, monitors=[]) as loop:
+def _examine(
+    model: Any, runners: Collection[InferenceRunner], *, rundir: Path | None, as_json: bool
+) -> int:
+    monitors = [] if rundir is None else file_monitors(rundir)
+    with Loop(model, rundir=rundir, monitors=monitors) as loop:
         results = [runner.run(loop) for runner in runners]
     metrics = {name: value for result in results if result for name, value in result.items()}
     if as_json:
-        print(json.dumps({k: v if math.isfinite(v) else None for k, v in metrics.items()}))
+        print(json.dumps(_finite(metrics)))
     else:
         width = max(map(len, metrics), default=0)
         for name, value in metrics.items():
             print(f"{name:<{width}}  {value:.6g}")
     return 0 if all(results) else 1
+
+
+def prepare_compare(
+    first: Path,
+    second: Path,
+    *,
+    runner: str | None,
+    metrics: Sequence[str],
+    step: int | None,
+    over: Over,
+    as_json: bool,
+) -> Callable[[], int]:
+    """Return what prints how the metrics of two runs differ, query by query."""
+    bootstrap = Bootstrap(over=over)
+    changes = compare(first, second, runner=runner, metrics=metrics, step=step, bootstrap=bootstrap)
+
+    def show() -> int:
+        if as_json:
+            print(json.dumps([_finite(dataclasses.asdict(change)) for change in changes]))
+        else:
+            print(comparison_text(changes, str(first), str(second)), end="")
+        return 0
+
+    return show
+
+
+def prepare_list() -> Callable[[], int]:
+    """Return what prints inferencers, monitors and trainers, with package and version."""
+    text, broken = listing()
+
+    def show() -> int:
+        for reason in broken:
+            print(f"milepost list: warning: {reason}", file=sys.stderr)
+        print(text, end="")
+        return 0
+
+    return show
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for JSON, which has no NaN."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }

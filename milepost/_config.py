@@ -4,6 +4,7 @@ Values are left to the parser that types them; here names are checked, so that o
 exist is an error that says where it stands and gives the nearest.
 """
 
+import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,6 +14,9 @@ from typing import Any
 import yaml
 
 from milepost import errors
+from milepost._plugins import registered
+
+_NAMED = ("milepost.inferencers", "milepost.callbacks", "milepost.callbacks.monitors")
 
 Names = Collection[str] | None
 """Which keys a mapping may have; None where any may be."""
@@ -92,6 +96,31 @@ def _is_spec(value: Any) -> bool:
     return isinstance(value, dict) and "class_path" in value
 
 
+def spell_out(config: Any) -> None:
+    """Put the dotted path of an inferencer, callback or monitor in place of its bare name.
+
+    Example:
+        >>> config = [{"class_path": "Retrieval"}]
+        >>> spell_out(config)
+        >>> config
+        [{'class_path': 'milepost.inferencers.Retrieval'}]
+    """
+    if _is_spec(config):
+        name = str(config["class_path"])
+        module = next((x for x in _NAMED if "." not in name and name in _names(x)), None)
+        if module is not None:
+            config["class_path"] = f"{module}.{name}"
+    if isinstance(config, dict | list):
+        for value in config.values() if isinstance(config, dict) else config:
+            spell_out(value)
+
+
+def _names(module: str) -> list[str]:
+    """Return the names of the classes of a module, plug-ins included."""
+    own = [name for name, x in vars(importlib.import_module(module)).items() if inspect.isclass(x)]
+    return [*own, *registered(module.rpartition(".")[2])]
+
+
 def check(config: Any, names: Names, where: str = "") -> None:
     """Raise if any key or class path in a configuration does not exist.
 
@@ -139,7 +168,13 @@ def find(path: Any, where: str) -> Any:
         msg = f"{where}: there is no module {error.name!r} for {path!r}, from this folder either"
         raise ImportError(msg) from error
     if module is None:
-        msg = f"{where}: a class path is `package.module.Class`, got {path!r}"
+        known = [name for module in _NAMED for name in _names(module)]
+        nearest = difflib.get_close_matches(str(path), known, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        msg = (
+            f"{where}: a class path is `package.module.Class`, or the name of an inferencer, "
+            f"callback or monitor, got {path!r}{hint}"
+        )
         raise ImportError(msg)
     if not hasattr(module, name):
         public = [known for known in dir(module) if not known.startswith("_")]

@@ -57,6 +57,7 @@ class RecipeFile:
     ) -> None:
         config = _config.read(path)
         _config.override(config, overrides)
+        _config.spell_out(config)
         self.framework = _framework(config)
         known = tuple(inspect.signature(self.framework.Recipe).parameters)
         config |= {key: _spec(config[key], key) for key in _MADE_OF_A_CLASS if key in config}

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from milepost._config import check_counts
 from milepost.callbacks import Callback
-from milepost.callbacks.monitors import default_monitors
+from milepost.callbacks.monitors import Monitor, default_monitors
 from milepost.callbacks.trainers import keras as attach
 from milepost.predictors import OfflinePredictor
 from milepost.predictors._tf_parts import named_variables
@@ -31,6 +31,7 @@ class Recipe:
             order; or a `tf.data.Dataset` or `PyDataset` of batches, read as it is.
         runners: examinations, by the name that prefixes their metrics.
         callbacks: what else to do at moments of the training.
+        monitors: where records go besides the usual places.
         epochs: how often to go through the training data.
         batch_size: samples a step, where `train` is a mapping.
         seed: of the weights, of the order of the samples, and of whatever else draws numbers.
@@ -45,6 +46,7 @@ class Recipe:
     train: Any
     runners: dict[str, InferenceRunner] = field(default_factory=dict)
     callbacks: list[Callback] = field(default_factory=list)
+    monitors: list[Monitor] = field(default_factory=list)
     epochs: int = 10
     batch_size: int = 64
     seed: int = 0
@@ -87,7 +89,7 @@ def train(recipe: Recipe) -> None:
         *recipe.runners.values(),
         *recipe.callbacks,
         rundir=recipe.rundir,
-        monitors=default_monitors(recipe.rundir),
+        monitors=[*default_monitors(recipe.rundir), *recipe.monitors],
     )
     how = {"epochs": recipe.epochs, "callbacks": [callback], "verbose": 0}
     if not isinstance(recipe.train, Mapping):

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from milepost._config import check_counts
 from milepost.callbacks import Callback, Loop
+from milepost.callbacks.monitors import Monitor, default_monitors
 from milepost.predictors import OfflinePredictor
 from milepost.runners import InferenceRunner
 
@@ -33,6 +34,7 @@ class Recipe:
             then the labels.
         runners: examinations, by the name that prefixes their metrics.
         callbacks: what else to do at moments of the training.
+        monitors: where records go besides the usual places.
         epochs: how often to go through the training data.
         batch_size: samples a step, where `train` is a dataset.
         seed: of the weights, of the order of the samples, and of whatever else draws numbers.
@@ -48,6 +50,7 @@ class Recipe:
     train: Any
     runners: dict[str, InferenceRunner] = field(default_factory=dict)
     callbacks: list[Callback] = field(default_factory=list)
+    monitors: list[Monitor] = field(default_factory=list)
     epochs: int = 10
     batch_size: int = 64
     seed: int = 0
@@ -108,7 +111,8 @@ def train(recipe: Recipe) -> None:
     optimizer = recipe.optimizer([p for part in modules for p in part.parameters()])
     batches = _batches(recipe)
     callbacks = [*recipe.runners.values(), *recipe.callbacks]
-    with Loop(model, callbacks=callbacks, rundir=recipe.rundir) as loop:
+    monitors = [*default_monitors(recipe.rundir), *recipe.monitors]
+    with Loop(model, callbacks=callbacks, rundir=recipe.rundir, monitors=monitors) as loop:
         for _ in loop.epochs(recipe.epochs):
             losses = []
             for batch in loop.steps(batches):

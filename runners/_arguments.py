@@ -107,7 +107,7 @@ def check_confidence(confidence: Any) -> Bootstrap | None:
     """Return how to find confidence intervals, if any; raise if it says nothing of it."""
     if confidence is None or isinstance(confidence, Bootstrap):
         return confidence
-    if type(confidence) is float and 0 < confidence < 1:
+    if isinstance(confidence, float) and 0 < confidence < 1:
         return Bootstrap(level=confidence)
     msg = (
         "`confidence` must be None, a level above 0 and below 1 such as 0.95, or a Bootstrap, "

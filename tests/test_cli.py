@@ -71,6 +71,24 @@ def test_a_checkpoint_gives_the_numbers_of_training_to_the_digit(
     assert table == {name: f"{value:.6g}" for name, value in scalars(best).items()}
 
 
+def test_an_evaluation_leaves_what_can_be_compared_in_a_folder_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["run", DIGITS, *SMALL]) == 0
+    arguments = ["eval", DIGITS, *SMALL, "--checkpoint", "runs/digits/best.safetensors"]
+    assert main([*arguments, "--rundir", "again"]) == 0
+    found = {path.name for path in Path("again").iterdir()}
+    assert found == {"config.yaml", "metrics.jsonl", "tables"}
+    capsys.readouterr()
+    assert main(["compare", "runs/digits", "again", "--metric", "map@r", "--json"]) == 0
+    (change,) = json.loads(capsys.readouterr().out)
+    last, again = evaluations("runs/digits")[-1], evaluations("again")[0]
+    assert change["first"] == pytest.approx(last["validation/map@r"], rel=1e-12)
+    assert change["second"] == pytest.approx(again["validation/map@r"], rel=1e-12)
+    assert main([*arguments, "--rundir", "again"]) == 2
+    assert "again holds a run already" in capsys.readouterr().err
+
+
 def test_two_runs_with_one_seed_are_equal() -> None:
     for rundir in ("a", "b"):
         assert main(["run", DIGITS, *SMALL, "--rundir", rundir]) == 0
@@ -155,7 +173,7 @@ def test_a_recipe_that_needs_an_extra_names_it(
 def test_no_command_is_an_error_that_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["rum"])
-    assert "choose from 'run', 'eval'" in capsys.readouterr().err
+    assert "choose from 'run', 'eval', 'compare', 'list'" in capsys.readouterr().err
 
 
 OWN_PARTS = """
@@ -195,8 +213,10 @@ runners:
     fields: [x, scale, label]
     inputs: [x, scale]
     inferencers:
-      - class_path: milepost.inferencers.ClassificationError
+      - class_path: ClassificationError
         init_args: {logits: logits, labels: label, k: [1]}
+    confidence: {level: 0.9, over: class}
+monitors: [{class_path: Csv, init_args: {path: out/metrics.csv}}]
 """
 
 
@@ -210,3 +230,5 @@ def test_model_loss_and_data_come_from_the_current_folder(tmp_path: Path) -> Non
     errors = [record["test/error@1"] for record in records if record["runner"] == "test"]
     assert len(errors) == 3
     assert errors[-1] < 0.1
+    assert records[-1]["test/error@1/low"] <= errors[-1] <= records[-1]["test/error@1/high"]
+    assert "test/error@1/high" in Path("out/metrics.csv").read_text().splitlines()[0]

@@ -72,7 +72,8 @@ def test_an_unknown_key_is_an_error_that_gives_its_place_and_the_nearest() -> No
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("Linear", "a class path is `package.module.Class`, got 'Linear'"),
+        ("Linear", "a class path is .* or the name of an inferencer, .* got 'Linear'"),
+        ("Retreival", "got 'Retreival'; did you mean 'Retrieval'?"),
         (
             "json.decodr.JSONDecoder",
             "there is no module 'json.decodr' for 'json.decodr.JSONDecoder'",

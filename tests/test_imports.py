@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "safetensors"}
 ADAPTERS = ("_torch", "_tf", "_keras")
+LEAVES = ("errors", "_plugins")
 MAY_USE = {
     "neighbors": set[str](),
     "predictors": set[str](),
@@ -31,7 +32,7 @@ def imported(path: Path, *, at_top: bool = False) -> Iterator[str]:
 
 @pytest.mark.parametrize("folder", MAY_USE)
 def test_a_folder_imports_only_what_stands_below_it(folder: str) -> None:
-    allowed = MAY_USE[folder] | {folder, "errors"}
+    allowed = MAY_USE[folder] | {folder, *LEAVES}
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in sorted((ROOT / folder).rglob("*.py"))
@@ -41,9 +42,11 @@ def test_a_folder_imports_only_what_stands_below_it(folder: str) -> None:
     assert wrong == []
 
 
-def test_errors_is_a_leaf() -> None:
-    names = imported(ROOT / "milepost" / "errors.py")
-    assert not [name for name in names if name.startswith("milepost")]
+@pytest.mark.parametrize(("leaf", "below"), [("errors", ()), ("_plugins", ("errors",))])
+def test_what_all_may_import_imports_nothing_itself(leaf: str, below: tuple[str, ...]) -> None:
+    names = imported(ROOT / "milepost" / f"{leaf}.py")
+    own = [name for name in names if name.startswith("milepost")]
+    assert {name.split(".")[1] for name in own} == set(below)
 
 
 @pytest.mark.parametrize("folder", ["milepost", *list(MAY_USE)[:5]])

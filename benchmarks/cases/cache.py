@@ -20,7 +20,7 @@ def cached(rows: Array, labels: Array, *, width: int, layers: int) -> Run:
     own, folder = encoder(rows.shape[1], width, layers), tempfile.TemporaryDirectory()
 
     def run() -> Any:
-        options = {"inputs": ("x",), "cache": folder.name}
+        options: dict[str, Any] = {"inputs": ("x",), "cache": folder.name}
         return mp.evaluate(own, {"x": rows}, [mp.ScalarStats("output")], **options)
 
     run()
@@ -34,7 +34,7 @@ def filling(rows: Array, labels: Array, *, width: int, layers: int) -> Run:
 
     def run() -> Any:
         with tempfile.TemporaryDirectory() as folder:
-            options = {"inputs": ("x",), "cache": folder}
+            options: dict[str, Any] = {"inputs": ("x",), "cache": folder}
             return mp.evaluate(own, {"x": rows}, [mp.ScalarStats("output")], **options)
 
     return run

@@ -6,7 +6,8 @@ Each is imported when it is first used, and so is its framework.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from milepost.errors import missing_extra, unknown_name
+from milepost._plugins import registered, resolve
+from milepost.errors import missing_extra
 
 if TYPE_CHECKING:
     from milepost.callbacks.trainers._keras import KerasTrainer as keras  # noqa: N813 - the name that users call
@@ -17,10 +18,8 @@ __all__ = ["keras"]
 
 
 def _resolve(name: str) -> Any:
-    if name.startswith("__"):  # Python's own probes
-        raise AttributeError(name)
     if name not in _TRAINERS:
-        raise AttributeError(str(unknown_name("trainer", name, _TRAINERS)))
+        return resolve("trainers", name, _TRAINERS)
     module, trainer, extra = _TRAINERS[name]
     try:
         return getattr(importlib.import_module(module), trainer)
@@ -36,4 +35,4 @@ if not TYPE_CHECKING:  # a type checker would take any name at all to exist
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *registered("trainers")})

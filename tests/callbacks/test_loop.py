@@ -228,7 +228,7 @@ def test_an_unwritable_rundir_is_an_error_before_the_training(tmp_path: Path) ->
         loop.log({"a": 1})
 
 
-def test_a_rundir_gets_json_lines_and_tensorboard(
+def test_a_rundir_gets_json_lines_tables_and_tensorboard(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Loop(None, rundir=tmp_path / "runs" / "one") as loop:
@@ -236,7 +236,7 @@ def test_a_rundir_gets_json_lines_and_tensorboard(
         loop.publish(record, dict)
     files = sorted(path.name for path in (tmp_path / "runs" / "one").iterdir())
     assert files[0].startswith("events.out.tfevents.")
-    assert files[1:] == ["metrics.jsonl"]
+    assert files[1:] == ["metrics.jsonl", "tables"]
     assert "0.5000" in capsys.readouterr().out
 
 

@@ -439,9 +439,33 @@ def test_every_kind_of_array_gives_the_same(case: Case) -> None:
 
 
 def evidence(worker: Inferencer, shards: Sequence[Iterable[Rows]]) -> Mapping[str, Table]:
-    worker.keep_evidence = True
-    run([worker], shards)
-    return worker.evidence()
+    (tables,) = all_evidence([worker], shards)
+    return tables
+
+
+def all_evidence(
+    workers: Sequence[Inferencer], shards: Sequence[Iterable[Rows]]
+) -> list[Mapping[str, Table]]:
+    for worker in workers:
+        worker.keep_evidence = True
+    run(workers, shards)
+    return [worker.evidence() for worker in workers]
+
+
+def test_the_evidence_of_several_workers_is_that_of_one(case: Case) -> None:
+    rows = case.rows()
+    whole = evidence(case.make(), [[rows]])
+    shards = [list(batches(take(rows, slice(at, None, 3)), 4)) for at in range(3)]
+    shares = all_evidence([case.make() for _ in shards], shards)
+    for name, table in whole.items():
+        parts = [share[name] for share in shares if name in share]
+        if "id" in table:
+            joined = {key: np.concatenate([part[key] for part in parts]) for key in table}
+            parts = [take(joined, np.argsort(joined["id"], kind="stable"))]
+        for part in parts:
+            assert part.keys() == table.keys()
+            for key, column in table.items():
+                np.testing.assert_array_equal(part[key], column)
 
 
 def test_evidence_is_tables_of_columns_of_one_length(case: Case) -> None:

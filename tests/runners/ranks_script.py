@@ -7,10 +7,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import distributed, nn
 from torch.distributed.fsdp import fully_shard
@@ -20,6 +21,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 import milepost as mp
 from milepost.callbacks import KeepBest, Loop, Record
+from milepost.callbacks.monitors import Monitor
 from milepost.errors import LostRankError
 from milepost.inferencers import ClassificationError, Inferencer, MatchRate, Retrieval, ScalarStats
 from milepost.neighbors import LpDistance, SNRDistance
@@ -228,6 +230,7 @@ def failures() -> dict[str, str]:
         "merge": lambda: evaluate(Same(), WRONG, [FailsOn1("merge")]),
         "buffers": lambda: evaluate(nn.BatchNorm1d(1 + rank), WRONG, wrongs()),
         "stream": lambda: evaluate(Same(), [wrong + rank], wrongs()),
+        "evidence": lambda: evaluate(Same(), WRONG, [FailsOn1("evidence")], confidence=0.9),
         "sharded": lambda: evaluate(sharded_layer(), WRONG, [FailsOn1("update")], batch_size=1),
     }
     given = {}
@@ -271,8 +274,32 @@ class FailsOn1(Inferencer):
     def merge(self, states: Any) -> None:
         self.may_fail("merge")
 
+    def evidence(self) -> dict[str, Any]:
+        self.may_fail("evidence")
+        return {}
+
     def compute(self) -> dict[str, float]:
         return {}
+
+
+class UnevenTables(FailsOn1):
+    """Has two rows of evidence a sample, and a table that is whole."""
+
+    name = "uneven"
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.ids: list[str] = []
+
+    def reset(self) -> None:
+        self.ids = []
+
+    def update(self, rows: Any) -> None:
+        self.ids += rows["id"].tolist()
+
+    def evidence(self) -> dict[str, Any]:
+        twice = {"id": np.repeat(self.ids, 2), "order": np.arange(2 * len(self.ids)) % 2}
+        return {"twice": twice, "whole": {"curve": np.linspace(0, 1, 3)}}
 
 
 def sharded_layer() -> nn.Module:
@@ -317,6 +344,32 @@ def sharded(rundir: Path) -> Any:
     return {"metrics": metrics, "expected": expected, "kept": same}
 
 
+class Taker(Monitor):
+    """Keeps the tables of the last record."""
+
+    takes_tables = True
+    tables: Mapping[str, Any] = {}
+
+    def write(self, record: Record) -> None:
+        self.tables = record.tables
+
+
+def evidence() -> Any:
+    """Return the tables that the chief's monitor took, and metrics with intervals."""
+    taker = Taker()
+    data = {"input": embeddings.numpy(), "label": labels.numpy(), "id": NAMES}
+    inferencers = [*pairs(), UnevenTables()]
+    options: dict[str, Any] = {"batch_size": 3, "inputs": ("input",), "confidence": 0.9}
+    runner = InferenceRunner(data, inferencers, every="at start", **options)
+    with Loop(Same(), callbacks=[runner], monitors=[taker]) as loop:
+        high = loop.monitors.get_latest("validation/retrieval/mrr/high")
+    tables = {
+        name: {key: column.tolist() for key, column in table.items()}
+        for name, table in taker.tables.items()
+    }
+    return {"tables": tables, "high": high}
+
+
 def by_time() -> list[int]:
     """Return the steps at which a runner ran that is due by a function of rank and step."""
     rank, _ = rank_and_size()
@@ -345,7 +398,8 @@ def lose_rank_1() -> dict[str, str]:
 def cached(out: Path) -> list[Any]:
     """Return the metrics and the counts of two runs that share a cache."""
     given: list[Any] = []
-    data = {"query": first(9), "gallery": EMBEDDED}
+    last = TensorDataset(embeddings[14:], labels[14:])  # in no batch of the gallery's: no early hit
+    data = {"query": last, "gallery": EMBEDDED}
     for _ in range(2):
         records: list[Record] = []
         runner = InferenceRunner(data, pairs(), batch_size=4, cache=out / "cache")
@@ -371,6 +425,7 @@ def main(out: Path) -> None:
         "failures": failures(),
         "alone": alone(),
         "by_time": by_time(),
+        "evidence": evidence(),
         "own_buffers": own_buffers(),
         "sharded": sharded(out),
         "cached": cached(out),

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch  # noqa: F401 - left out where it is not installed
 
@@ -71,7 +72,7 @@ def test_every_rank_gets_the_same_numbers(reports: Any) -> None:
 def test_a_failure_on_one_rank_ends_the_run_on_all_and_names_it(reports: Any) -> None:
     for rank, report in enumerate(reports):
         failures = report["failures"]
-        assert len(failures) == 9
+        assert len(failures) == 10
         own = rank == 1
         broken = "broken here"
         assert failures["forward"] == (
@@ -80,7 +81,11 @@ def test_a_failure_on_one_rank_ends_the_run_on_all_and_names_it(reports: Any) ->
         assert failures["scan"] == (
             "OSError: no scan" if own else "RankError: rank 1 failed (OSError: no scan)"
         )
-        for name, text in (("merge", "no merge"), ("sharded", "no update")):
+        for name, text in (
+            ("merge", "no merge"),
+            ("evidence", "no evidence"),
+            ("sharded", "no update"),
+        ):
             assert failures[name] == (
                 f"OSError: {text}" if own else f"RankError: rank 1 failed (OSError: {text})"
             )
@@ -92,6 +97,30 @@ def test_a_failure_on_one_rank_ends_the_run_on_all_and_names_it(reports: Any) ->
         assert "the ranks did not read the same" in failures["stream"]
         assert "row 9 is damaged" in failures["source"]
         assert "declares 12 samples, but 10 were seen" in failures["size"]
+
+
+def test_the_chief_gets_the_evidence_of_all_ranks_as_of_one_process(reports: Any) -> None:
+    alone = json.loads(json.dumps(script().evidence()))
+    names = ["retrieval/queries", "by_class/queries", "match_rate/roc", "uneven/twice"]
+    assert set(alone["tables"]) >= {*names, "uneven/whole"}
+    assert alone["tables"]["uneven/twice"]["order"] == [0, 1] * 23
+    chief, *others = [report["evidence"] for report in reports]
+    assert chief["tables"].keys() == alone["tables"].keys()
+    for name, table in alone["tables"].items():
+        assert chief["tables"][name].keys() == table.keys()
+        for key, column in table.items():
+            if "id" in table and key in ("id", "order", "label"):
+                assert chief["tables"][name][key] == column
+            ranks, one = numbers(chief["tables"][name][key]), numbers(column)
+            np.testing.assert_allclose(ranks, one, rtol=1e-12)
+    assert all(other["tables"] == {} for other in others)
+    assert [other["high"] for other in others] == [chief["high"]] * len(others)
+    assert chief["high"] == pytest.approx(alone["high"], abs=1e-12)
+
+
+def numbers(column: Any) -> Any:
+    """A column of numbers as it is; of texts nothing is left to compare."""
+    return np.array([x for x in column if not isinstance(x, str)], float)
 
 
 def test_one_rank_can_evaluate_a_wrapped_model_alone(reports: Any) -> None:

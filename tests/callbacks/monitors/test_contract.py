@@ -1,5 +1,6 @@
 """What every monitor keeps."""
 
+import csv
 import io
 import json
 import math
@@ -7,15 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from milepost.callbacks import Record
 from milepost.callbacks.monitors import (
+    Csv,
     FunctionMonitor,
     JsonLines,
     Monitor,
     Monitors,
+    ParquetTables,
     TensorBoard,
     Terminal,
 )
@@ -27,6 +31,9 @@ ODD = [
     "",
     "/",
     "a\tb",
+    "a,b",
+    'a"b',
+    "a\nb",
     "日本",
     "\ud800",
     "x" * 300,
@@ -46,6 +53,17 @@ RECORDS = [
         epoch=1,
         elapsed_s=1e6,
         timings={"validation/samples_per_s": 1e9, "validation/time/load_s": math.nan},
+    ),
+    Record(
+        runner="../späte/größe",
+        scalars={},
+        step=6,
+        tables={
+            "a.b/queries": dict.fromkeys(ODD, np.array([math.nan, math.inf])),
+            "": {"label": np.array(ODD), "pair": np.arange(len(ODD) * 2).reshape(-1, 2)},
+            "x" * 300: {},
+            "/none": {"id": np.zeros(0, np.int64), "pair": np.zeros((0, 2), np.float16)},
+        },
     ),
 ]
 
@@ -70,18 +88,32 @@ def kinds(folder: Path) -> Iterator[tuple[str, Kind]]:
 
     yield "terminal", Kind(lambda: Terminal(printed), lambda: printed.getvalue().count("count"))
     yield "json lines", Kind(lambda: JsonLines(path), lines)
+
+    def rows() -> int:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            return len([row for row in csv.DictReader(file) if row["count"]])
+
+    yield "csv", Kind(lambda: Csv(folder / "metrics.csv"), rows)
+
+    def tables() -> int:
+        return len(list(folder.glob("tables/validation/*/retrieval.queries.parquet")))
+
+    yield "parquet tables", Kind(lambda: ParquetTables(folder / "tables"), tables)
     yield "tensorboard", Kind(lambda: TensorBoard(folder / "board"), events)
     yield "function", Kind(lambda: FunctionMonitor(given.append), lambda: len(given))
     yield "group", Kind(lambda: Monitors([JsonLines(path), given.append]), lines)
 
 
-@pytest.fixture(params=["terminal", "json lines", "tensorboard", "function", "group"])
+@pytest.fixture(
+    params=["terminal", "json lines", "parquet tables", "tensorboard", "function", "group"]
+)
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
     return dict(kinds(tmp_path))[request.param]
 
 
 def counted(step: int) -> Record:
-    return Record(runner="validation", scalars={"count": 1.0}, step=step)
+    tables = {"retrieval/queries": {"id": np.arange(3), "mrr": np.ones(3)}}
+    return Record(runner="validation", scalars={"count": 1.0}, step=step, tables=tables)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=range(len(RECORDS)))

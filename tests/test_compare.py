@@ -1,0 +1,217 @@
+"""Two evaluations compared query by query."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import milepost as mp
+from milepost._cli import main
+from milepost.errors import UnknownNameError
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 6, 120)
+NOISE = RNG.normal(size=(120, 6))
+
+
+def embedded(strength: float) -> dict[str, Any]:
+    return {"output": NOISE + strength * np.eye(6)[LABELS], "label": LABELS}
+
+
+def retrieval() -> mp.Retrieval:
+    return mp.Retrieval(k=(1,), metrics=["hit_rate", "mrr"])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two evaluations: in the second, embeddings tell the classes better."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, strength in (("a", 1.0), ("b", 2.0)):
+        mp.evaluate(None, embedded(strength), [retrieval()], rundir=folder / name)
+    return folder / "a", folder / "b"
+
+
+def record(step: int, **tables: Mapping[str, Any]) -> mp.Record:
+    """A record of the mean of each column x of tables called `samples`."""
+    scalars = {f"test/{owner}/x": 0.5 for owner in tables}
+    arrays = {
+        f"{owner}/samples": {key: np.array(column) for key, column in table.items()}
+        for owner, table in tables.items()
+    }
+    return mp.Record(runner="test", scalars=scalars, step=step, tables=arrays)
+
+
+def write(rundir: Path, *records: mp.Record) -> Path:
+    monitor = mp.ParquetTables(rundir / "tables")
+    for each in records:
+        monitor.write(each)
+    return rundir
+
+
+def test_the_means_are_those_of_the_runs(runs: tuple[Path, Path]) -> None:
+    changes = mp.compare(*runs)
+    assert [change.metric for change in changes] == ["validation/hit_rate@1", "validation/mrr"]
+    logged = [json.loads((run / "metrics.jsonl").read_text()) for run in runs]
+    for change in changes:
+        assert change.first == pytest.approx(logged[0][change.metric], rel=1e-12)
+        assert change.second == pytest.approx(logged[1][change.metric], rel=1e-12)
+        assert change.difference == pytest.approx(change.second - change.first, rel=1e-9)
+        assert change.queries == 120
+        assert 0 < change.low < change.difference < change.high
+        assert change.p < 0.01
+        assert change.higher > change.lower
+
+
+def test_a_run_differs_from_itself_in_nothing(runs: tuple[Path, Path]) -> None:
+    for change in mp.compare(runs[0], runs[0]):
+        assert (change.difference, change.low, change.high, change.p) == (0, 0, 0, 1)
+        assert (change.higher, change.lower, change.most) == (0, 0, ())
+
+
+def test_queries_are_paired_by_id_whatever_their_order(tmp_path: Path) -> None:
+    first = {"id": ["a", "b", "c", "d"], "x": [0.0, 1.0, math.nan, 0.5], "label": list("xyxy")}
+    second = {"id": ["d", "b", "c", "a"], "x": [0.5, 0.75, 0.5, 1.0], "label": list("yyxx")}
+    one, two = write(tmp_path / "1", record(1, m=first)), write(tmp_path / "2", record(3, m=second))
+    (change,) = mp.compare(one, two)
+    assert (change.metric, change.queries) == ("test/m/x", 3)
+    assert (change.first, change.second, change.difference) == (0.5, 0.75, 0.25)
+    assert (change.higher, change.lower) == (1, 1)
+    assert change.most == (
+        {"id": "a", "label": "x", "first": 0.0, "second": 1.0},
+        {"id": "b", "label": "y", "first": 1.0, "second": 0.75},
+    )
+    assert change.p == 1  # the sum is 0.75; it could be ±0.75 or ±1.25
+
+
+def test_of_equal_changes_those_in_all_metrics_come_first_and_then_ids(tmp_path: Path) -> None:
+    def table(x: list[float], y: list[float]) -> mp.Record:
+        columns = {"id": np.arange(4), "x": np.array(x), "y": np.array(y)}
+        scalars = {"test/x": 0.5, "test/y": 0.5}
+        tables = {"m/queries": columns}
+        return mp.Record(runner="test", scalars=scalars, step=1, tables=tables)
+
+    one = write(tmp_path / "1", table([0, 0, 1, 0], [0, 0, 0, 0]))
+    two = write(tmp_path / "2", table([1, 1, 0, 0], [0, 0, 0.5, 1]))
+    change, _ = mp.compare(one, two)
+    assert [each["id"] for each in change.most] == [2, 0, 1]
+    (change,) = mp.compare(one, two, metrics=["x"], most=1)
+    assert [each["id"] for each in change.most] == [0]
+
+
+def test_classes_are_flipped_and_drawn_together(tmp_path: Path) -> None:
+    label = np.repeat(np.arange(5), 20)
+    first = {"id": np.arange(100), "label": label, "x": np.zeros(100)}
+    second = first | {"x": label.astype(float)}
+    one, two = write(tmp_path / "1", record(1, m=first)), write(tmp_path / "2", record(1, m=second))
+    (single,) = mp.compare(one, two)
+    (whole,) = mp.compare(one, two, bootstrap=mp.Bootstrap(over="class"))
+    assert single.p == 1 / 10_001
+    assert whole.p == 2 / 2**4  # one class does not differ
+    assert whole.high - whole.low > 2 * (single.high - single.low)
+
+
+def test_the_last_steps_are_compared_or_those_that_are_named(tmp_path: Path) -> None:
+    def at(step: int, x: float) -> mp.Record:
+        return record(step, m={"id": [1, 2], "x": [x, x]})
+
+    run = write(tmp_path / "1", at(5, 0.5), at(20, 0.75))
+    other = write(tmp_path / "2", at(5, 0.25), at(9, 1.0))
+    assert [change.difference for change in mp.compare(run, other)] == [0.25]
+    assert [change.difference for change in mp.compare(run, other, step=5)] == [-0.25]
+    with pytest.raises(UnknownNameError, match=r"unknown step of 'test' in '.*': '9'; There are: "):
+        mp.compare(run, other, step=9)
+
+
+def test_what_has_no_tables_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no tables of queries or samples; `milepost"):
+        mp.compare(tmp_path, tmp_path)
+
+
+def test_other_queries_are_an_error_that_names_them(tmp_path: Path) -> None:
+    one = write(tmp_path / "1", record(1, m={"id": [1, 2, 3], "x": [1.0, 1.0, 1.0]}))
+    two = write(tmp_path / "2", record(1, m={"id": [2, 3, 4, 5], "x": [1.0, 1.0, 1.0, 1.0]}))
+    with pytest.raises(ValueError, match="other queries") as caught:
+        mp.compare(one, two)
+    assert str(caught.value) == (
+        "the evaluations of 'm' have other queries: 1 ids only in the first run, such as [1] "
+        "and 2 ids only in the second run, such as [4, 5]"
+    )
+
+
+def test_other_metrics_or_runners_are_an_error(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    other = write(tmp_path / "1", record(1, m={"id": [1], "x": [1.0]}))
+    with pytest.raises(ValueError, match=r"^the runs '.*' and '.*' have no runner and metric in"):
+        mp.compare(runs[0], other)
+    with pytest.raises(UnknownNameError, match="unknown metric of both runs 'hit_rate@2'; There"):
+        mp.compare(*runs, metrics=["hit_rate@2"])
+    with pytest.raises(UnknownNameError, match=r"unknown runner in '.*': 'test'; There are: 'vali"):
+        mp.compare(*runs, runner="test")
+
+
+def test_classes_that_are_not_known_are_an_error(tmp_path: Path) -> None:
+    run = write(tmp_path / "1", record(1, m={"id": [1, 2], "x": [1.0, 0.5]}))
+    with pytest.raises(ValueError, match="evidence of 'm' has no column 'label' to draw over"):
+        mp.compare(run, run, bootstrap=mp.Bootstrap(over="class"))
+
+
+def test_the_command_prints_a_table_and_the_queries(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *map(str, runs), "--metric", "validation/mrr"]) == 0
+    (change,) = mp.compare(*runs, metrics=["mrr"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"a: {runs[0]}", f"b: {runs[1]}"]
+    assert lines[3].split() == [
+        "validation",
+        "a",
+        "b",
+        "b",
+        "-",
+        "a",
+        "interval",
+        "p",
+        "up",
+        "down",
+    ]
+    assert lines[4].split() == [
+        *("mrr", f"{change.first:.4f}", f"{change.second:.4f}", f"{change.difference:+.4f}"),
+        *(f"{change.low:+.4f}", "...", f"{change.high:+.4f}", f"{change.p:.2g}"),
+        *(str(change.higher), str(change.lower)),
+    ]
+    assert lines[6:8] == ["changed most in mrr:", lines[7]]
+    assert [line.split()[0] for line in lines[8:]] == [str(each["id"]) for each in change.most]
+
+
+def test_the_command_prints_json(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *map(str, runs), "--runner=validation", "--over=class", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [each["metric"] for each in printed] == ["validation/hit_rate@1", "validation/mrr"]
+    assert len(printed[0]["most"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--step", "7"], "unknown step of 'validation'"), (["--runner", "x"], "unknown runner in")],
+)
+def test_what_is_not_there_gives_one_line_and_code_2(
+    runs: tuple[Path, Path],
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["compare", *map(str, runs), *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"milepost compare: error: {message}")
+
+
+def test_the_command_takes_no_override(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", *map(str, runs), "--epochs=3"])
+    assert "unrecognized arguments: --epochs=3" in capsys.readouterr().err
