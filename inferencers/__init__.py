@@ -25,6 +25,7 @@ from milepost.inferencers._retrieval import Retrieval as Retrieval
 from milepost.inferencers._relevance import any_shared as any_shared
 from milepost.inferencers._votes import SoftmaxVote as SoftmaxVote
 from milepost.inferencers._match_rate import MatchRate as MatchRate
+from milepost.inferencers._verification import Verification as Verification
 from milepost.inferencers._ranked_retrieval import RankedRetrieval as RankedRetrieval
 from milepost.inferencers._confusion_matrix import ConfusionMatrix as ConfusionMatrix
 from milepost.inferencers._calibration import Calibration as Calibration

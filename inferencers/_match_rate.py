@@ -1,38 +1,21 @@
 """Match rates: how well the score of a pair tells whether both are of one kind."""
 
-import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Literal, final
 
 import numpy as np
 
+from milepost.inferencers._evidence import Floats, Over
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
-from milepost.inferencers._label_table import LabelTable
-from milepost.inferencers._pair_rows import ROLES, PairRows, beside, positions_of
-from milepost.neighbors import (
-    Cells,
-    Distance,
-    Grid,
-    Point,
-    Ranges,
-    accepted_share,
-    area_error,
-    area_under_curve,
-    best_f1,
-    cells_of,
-    check_distance,
-    equal_error,
-    longest_row,
-    pair_histogram,
-    refinement,
-    tar_at_far,
-)
-
-_CODE = "label_code"
-_AUC_BOUND, _AUC_SPREAD = 2.0**-16, 2.0**-20  # errors above which cells are cut
-_AUC_CELLS = 1 << 19  # see `Grid.even`
-_ROC_BITS = 14  # of 23 that tell the scores of an octave apart
-_MOST_CELLS = 128  # refined in one pass: at most 32 MiB of counters
+from milepost.inferencers._match_points import MatchPoints, OperatingPoint, check_calibration
+from milepost.inferencers._match_resampling import CountedPairs, resampled_rates
+from milepost.inferencers._pair_rows import ROLES
+from milepost.inferencers._pair_set import PairSet
+from milepost.inferencers._refined_histogram import RefinedHistogram
+from milepost.inferencers._row_rates import RowRates
+from milepost.inferencers._score_tables import score_tables
+from milepost.neighbors import Distance, Grid, Ranges
 
 
 @final
@@ -61,6 +44,15 @@ class MatchRate(PairInferencer):
     - `genuine_pairs`, `impostor_pairs`: how many there are. What needs pairs of a kind of which
       there are none is NaN.
 
+    With `calibrate_on` no threshold is chosen on the queries: those for each FAR, the equal error
+    rate and the best F1 are chosen, by the same definitions, on all unordered pairs of the rows of
+    that role, and what they reach is measured: `tar@far=f` and `far@far=f`, `tar@eer` and `far@eer`
+    (in place of `eer`), `tar@best_f1`, `far@best_f1` and `f1@best_f1` (in place of `best_f1`).
+
+    With `group` the rates are also found for each group of queries, over the pairs of a query of
+    the group with any row; in pairs of queries each row in turn is the query. Each TAR and FAR at a
+    threshold comes as `tar@far=f/worst_group`, the smallest TAR or the largest FAR of a group.
+
     All but `auc` are exact, equal to those of a list of all scores. `auc` takes scores for tied
     that share a cell of a histogram: 2^18 over all the scores that there can be and, where these
     would not do, 2^19 more laid out where genuine and impostor scores mix. It is off by at most
@@ -76,7 +68,16 @@ class MatchRate(PairInferencer):
     where they exceed a quarter of the budget); blocks of scores under `max_memory_bytes`; 10 MB of
     counters, 50 MB where many scores fall on few cells. It does not grow with the number of pairs.
     The first pass fills the histogram. The others refine it where something is read off, and score
-    only the pairs there: mostly one pass, a few where scores crowd.
+    only the pairs there: mostly one pass, a few where scores crowd. For groups and, where evidence
+    is kept, for each query, one pass more counts the pairs that match.
+
+    Evidence: `"roc"` (TAR and FAR by threshold; FRR = 1 - TAR over FAR is the DET curve),
+    `"scores"` (histograms of genuine and impostor pairs), `"operating_points"`; `"queries"` (the
+    rates of each query; `auc` as the share of impostor pairs farther than its genuine pairs,
+    `auc_of_impostors` as that of genuine pairs closer than its impostor pairs, both to a
+    hundredth); `"groups"`, and `"worst_groups"`, which names them.
+    Confidence intervals take a pair of queries to count as often as both together: w + v - 1 times
+    where they are drawn w and v times, w times where they are drawn as one; a gallery stays.
 
     Args:
         embeddings: the output that holds embeddings, shape (N, d), computed with in float32.
@@ -85,10 +86,13 @@ class MatchRate(PairInferencer):
         thresholds: on the scale of the cosine, the dot product or the Euclidean distance.
         far: false accept rates, above 0 and at most 1.
         distance: `"cosine"`, `"dot"` or `"l2"`.
+        calibrate_on: the role on whose pairs thresholds are chosen; None: on those reported on.
+        group: the field by which queries are grouped: integers, booleans, floats or strings.
         name: prefixes the metrics where two inferencers would log the same name.
 
     Raises:
-        ValueError: a threshold or a rate is out of range.
+        ValueError: a threshold or a rate is out of range, or `calibrate_on` is the role of queries
+            or gallery.
         UnknownNameError: the distance does not exist.
 
     Example:
@@ -120,190 +124,116 @@ class MatchRate(PairInferencer):
         thresholds: Sequence[float] = (),
         far: float | Sequence[float] = (1e-2, 1e-3),
         distance: Distance = "cosine",
+        calibrate_on: str | None = None,
+        group: str | None = None,
         name: str = "match_rate",
     ) -> None:
-        check_distance(distance)
-        far = [far] if isinstance(far, int | float) else far
-        if any(not 0 < rate <= 1 for rate in far):
-            msg = f"`far` must be above 0 and at most 1, got {far!r}"
-            raise ValueError(msg)
-        if any(not math.isfinite(t) or (distance == "l2" and t < 0) for t in thresholds):
-            msg = f"`thresholds` must be finite, and for 'l2' not negative, got {thresholds!r}"
-            raise ValueError(msg)
+        check_calibration(calibrate_on)
+        self._points = MatchPoints(thresholds, far, distance)
         self.name = name
-        self.fetches = (embeddings, labels)
-        self._thresholds, self._far, self._distance = tuple(thresholds), tuple(far), distance
+        self.fetches = (embeddings, labels, *([group] if group else []))
+        self.roles = (*ROLES, *([calibrate_on] if calibrate_on else []))
+        self._distance, self._calibrate_on, self._group = distance, calibrate_on, group
         self.reset()
 
     def reset(self) -> None:
-        self._collected = PairRows(self.fetches[0], self.fetches[1])
-        self._others: list[LabelTable] = []  # those of other workers
-        self._table: LabelTable | None = None
-        self._longest = 0.0  # of the rows of all workers
-        self._layout: Grid | Ranges = Grid.over(self._distance)
-        self._counts = np.zeros(0, np.int64)
-        self._kept: Cells | None = None  # the histogram of the rounds before
-        self._now: Cells | None = None  # the histogram with what this round counted
-        self._round = -1
+        embeddings, labels, *columns = self.fetches
+        pairs, own = (PairSet(embeddings, labels, x, self._distance) for x in (columns, ()))
+        self._main, self._fit = RefinedHistogram(pairs), RefinedHistogram(own)
+        self._rates: RowRates | None = None
+        self._pass: RefinedHistogram | RowRates | None = None
+        self._rounds = 0
 
     def update(self, rows: Rows) -> None:
-        self._collected.add(rows, self.max_memory_bytes)
-        self._table = None
+        self._main.pairs.add(rows, self.max_memory_bytes)
+        fits = np.asarray(rows["role"]) == self._calibrate_on
+        if fits.any():
+            role = np.where(fits, ROLES[0], "")  # to its pairs they are the queries
+            self._fit.pairs.add({**rows, "role": role}, self.max_memory_bytes)
 
     def state(self) -> State:
-        if self._round < 0:
-            table = LabelTable.sum([self._collected.table(), *self._others])
-            longest = max(self._longest, self._own_longest())
-            return {"labels": table.labels, "counts": table.counts, "longest": np.array(longest)}
-        return {"pairs": self._counts}
+        if self._pass is None:
+            return {"pairs": self._main.pairs.state(), "fit": self._fit.pairs.state()}
+        return self._pass.state()
 
     def merge(self, states: Sequence[State]) -> None:
-        if self._round < 0:
-            self._others += [LabelTable(state["labels"], state["counts"]) for state in states]
-            self._longest = max([self._longest, *(float(state["longest"]) for state in states)])
-            self._table = None
+        if self._pass is None:
+            self._main.pairs.merge([state["pairs"] for state in states])
+            self._fit.pairs.merge([state["fit"] for state in states])
         else:
-            self._counts = np.sum([self._counts, *(state["pairs"] for state in states)], axis=0)
-            self._now = None
+            self._pass.merge(states)
 
     @property
     def rounds(self) -> int:
-        if self._round < 0:
-            return int(self._labels().counts[:, 0].any())
-        return self._round + 1 + (self._next_layout().cells > 0)
+        if self._main.pairs.is_empty:
+            return 0
+        return self._rounds + (self._next_layout() is not None or self._has_rates_left())
 
     def rows(self) -> Rows:
-        table, role = self._labels(), self._gallery
-        rows = self._collected.of(role)
-        return {
-            "id": rows.ids,
-            "role": np.full(len(rows.ids), role),
-            self.fetches[0]: rows.embeddings,
-            _CODE: table.codes(rows.labels),
-        }
+        return (self._pass or self._main).pairs.rows()
 
     def start_round(self, round: int) -> None:
-        self._labels()
-        if self._round < 0:
-            self._longest = max(self._longest, self._own_longest())
-            self._layout = Grid.over(self._distance, self._longest)
+        if self._calibrate_on is not None and self._fit.pairs.is_empty:
+            msg = f"`calibrate_on` must be a role that has rows, got {self._calibrate_on!r}"
+            raise ValueError(msg)
+        self._rounds = round + 1
+        found = self._next_layout()
+        if found is not None:
+            histogram, layout = found
+            histogram.start(layout)
+            self._pass = histogram
         else:
-            self._kept, self._layout = self._cells(), self._next_layout()
-        self._round = round
-        self._counts, self._now = np.zeros((2, self._layout.cells), np.int64), None
+            cells = self._main.cells()
+            points = self._points.of(cells, self._fitted())
+            self._rates = self._pass = RowRates(
+                self._main.pairs, cells, points, is_grouped=self._group is not None
+            )
 
     def scan(self, part: Rows, round: int) -> None:
-        own, ids = self._collected.of("query"), part["id"]
-        if not len(own.ids) or not len(ids) or not self._layout.cells:
-            return
-        within = self._gallery == "query"  # then a pair is counted by the owner of its smaller id
-        copies = self.shared_ids and not within
-        self._now = None
-        self._counts += pair_histogram(
-            own.embeddings,
-            beside(part[self.fetches[0]], own.embeddings),
-            self._codes,
-            part[_CODE],
-            self._layout,
-            distance=self._distance,
-            first=np.searchsorted(ids, own.ids, side="right") if within else None,
-            exclude=positions_of(own.ids, ids) if copies else None,
+        assert self._pass is not None
+        compared = self._pass.pairs.compared(
+            part,
+            shared_ids=self.shared_ids,
             max_memory_bytes=self.max_memory_bytes,
+            in_turn=self._pass is self._rates,
         )
+        if compared is not None:
+            self._pass.scan(compared)
 
     def compute(self) -> Mapping[str, float]:
-        if self._round < 0:
+        if self._pass is None:
             return {}
-        cells, metrics = self._cells(), {}
-        for name, threshold_name, point in self._points(cells):
-            metrics[name] = point.value
-            if threshold_name:
-                metrics[threshold_name] = self._threshold(point.score)
-        genuine, impostors = int(cells.genuine.sum()), int(cells.impostors.sum())
-        metrics["far_resolution"] = 1 / impostors if impostors else math.nan
-        return {**metrics, "genuine_pairs": genuine, "impostor_pairs": impostors}
+        metrics = self._points.metrics(self._main.cells(), self._fitted())
+        return {**metrics, **(self._rates.metrics() if self._rates else {})}
 
     def evidence(self) -> Mapping[str, Table]:
-        """Return `"roc"`: TAR and FAR at thresholds 1/512 of an octave apart, or a cell."""
-        if self._round < 0:
+        if self._pass is None:
             return {}
-        cells = self._cells()
-        last = np.flatnonzero(np.diff(cells.lowest >> _ROC_BITS, append=-(2**31)))
-        with np.errstate(invalid="ignore"):  # 0 / 0: no such pairs
-            return {
-                "roc": {
-                    "threshold": np.array([self._threshold(s) for s in cells.scores[last]]),
-                    "match_rate_genuine": (cells.genuine.cumsum() / cells.genuine.sum())[last],
-                    "match_rate_impostor": (cells.impostors.cumsum() / cells.impostors.sum())[last],
-                }
-            }
+        cells = self._main.cells()
+        points = {"operating_points": self._points.table(cells, self._fitted())}
+        rates = self._rates.tables() if self._rates else {}
+        return {**score_tables(cells, self._points.scale), **points, **rates}
 
-    def _labels(self) -> LabelTable:
-        """Return the labels of the run, known when totals are merged."""
-        if self._table is None:
-            self._table = LabelTable.sum([self._collected.table(), *self._others])
-            self._gallery = "gallery" if self._table.counts[:, 1].any() else "query"
-            self._codes = self._table.codes(self._collected.of("query").labels)
-        return self._table
+    def resampled(
+        self, tables: Mapping[str, Table], weights: Floats, over: Over
+    ) -> Mapping[str, Floats]:
+        within = self._main.pairs.is_within
+        counted = CountedPairs(tables["queries"], weights, over, is_within=within)
+        return resampled_rates(self._points, self._main.cells(), self._fitted(), counted)
 
-    def _own_longest(self) -> float:
-        """Return the length of the longest row of this worker, where scores depend on it."""
-        if self._distance == "cosine":
-            return 1.0
-        return max(longest_row(self._collected.of(role).embeddings) for role in ROLES)
+    def _fitted(self) -> list[OperatingPoint] | None:
+        """Return the thresholds that were chosen on the role that is calibrated on."""
+        return None if self._calibrate_on is None else self._points.chosen(self._fit.cells())
 
-    def _cells(self) -> Cells:
-        """Return the histogram as it is by now."""
-        if self._now is None:
-            self._now = (
-                cells_of(self._layout, self._counts)
-                if self._kept is None
-                else self._kept.refined(self._layout, self._counts)
-            )
-        return self._now
+    def _next_layout(self) -> tuple[RefinedHistogram, Grid | Ranges] | None:
+        """Return the histogram that needs a pass more, and what that counts."""
+        if self._calibrate_on is not None:
+            layout = self._fit.next_layout(partial(self._points.wanted, fitted=None))
+            if layout is not None:
+                return self._fit, layout
+        layout = self._main.next_layout(partial(self._points.wanted, fitted=self._fitted()))
+        return None if layout is None else (self._main, layout)
 
-    def _next_layout(self) -> Grid | Ranges:
-        """Return what the next round counts: at most once finer cells everywhere, then ranges."""
-        cells = self._cells()
-        if isinstance(self._layout, Grid) and self._round == 0:
-            bound, spread = area_error(cells)
-            if bound > _AUC_BOUND or spread > _AUC_SPREAD:
-                return self._layout.even(self._counts, _AUC_CELLS)
-        points = [point for *_, point in self._points(cells)]
-        return refinement(cells, points, _MOST_CELLS)
-
-    def _points(self, cells: Cells) -> list[tuple[str, str, Point]]:
-        """Return what is read from the histogram: name, name of its threshold, point."""
-        points = []
-        for threshold in self._thresholds:
-            score = self._score(threshold)
-            for kind, pairs in (("genuine", cells.genuine), ("impostor", cells.impostors)):
-                point = accepted_share(cells, pairs, score)
-                points.append((f"match_rate_{kind}@{threshold:.12g}", "", point))
-        for far in self._far:
-            name = f"far={far:.12g}"
-            points.append((f"tar@{name}", f"threshold@{name}", tar_at_far(cells, far)))
-        points.append(("eer", "eer_threshold", equal_error(cells)))
-        points.append(("auc", "", area_under_curve(cells)))
-        points.append(("best_f1", "best_f1_threshold", best_f1(cells)))
-        return points
-
-    def _threshold(self, score: float) -> float:
-        """Return the threshold that accepts scores of at least this one."""
-        return math.sqrt(-score) if self._distance == "l2" else score
-
-    def _score(self, threshold: float) -> np.float32:
-        """Return the smallest float32 score that a threshold accepts."""
-        least, most = np.float32(-np.inf), np.float32(np.inf)
-        with np.errstate(over="ignore"):
-            score = np.float32(threshold if self._distance != "l2" else -(threshold**2))
-        while score < most and not self._accepts(threshold, score):
-            score = np.nextafter(score, most)
-        while score > least and self._accepts(threshold, np.nextafter(score, least)):
-            score = np.nextafter(score, least)
-        return score
-
-    def _accepts(self, threshold: float, score: np.float32) -> bool:
-        if self._distance == "l2":
-            return math.sqrt(max(0.0, -float(score))) <= threshold
-        return float(score) >= threshold
+    def _has_rates_left(self) -> bool:
+        """Return whether a pass that counts the pairs of each query is still to come."""
+        return self._rates is None and (self.keep_evidence or self._group is not None)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from milepost.inferencers import ScalarStats as ScalarStats
     from milepost.inferencers import SoftmaxVote as SoftmaxVote
     from milepost.inferencers import TorchMetric as TorchMetric
+    from milepost.inferencers import Verification as Verification
     from milepost.inferencers import any_shared as any_shared
     from milepost.neighbors import CosineSimilarity as CosineSimilarity
     from milepost.neighbors import DiskIndexer as DiskIndexer
@@ -84,7 +85,14 @@ _NAMES = {
     ),
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),
-        *("ConfusionMatrix", "Calibration", "NearestCentroid", "Clustering", "EmbeddingHealth"),
+        *(
+            "Verification",
+            "ConfusionMatrix",
+            "Calibration",
+            "NearestCentroid",
+            "Clustering",
+            "EmbeddingHealth",
+        ),
         *("SaveOutputs", "TorchMetric", "KerasMetric"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),

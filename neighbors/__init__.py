@@ -37,10 +37,14 @@ from milepost.neighbors._ranking import graded_ndcg as graded_ndcg
 from milepost.neighbors._ranking import majority as majority
 from milepost.neighbors._cells import Cells as Cells
 from milepost.neighbors._cells import cells_of as cells_of
+from milepost.neighbors._cells import cells_of_list as cells_of_list
+from milepost.neighbors._cells import keys_of as keys_of
 from milepost.neighbors._grid import Grid as Grid
 from milepost.neighbors._grid import longest_row as longest_row
 from milepost.neighbors._ranges import Ranges as Ranges
 from milepost.neighbors._histogram import pair_histogram as pair_histogram
+from milepost.neighbors._labelled_blocks import Limits as Limits
+from milepost.neighbors._row_tallies import row_tallies as row_tallies
 from milepost.neighbors._operating_points import Point as Point
 from milepost.neighbors._operating_points import accepted_share as accepted_share
 from milepost.neighbors._operating_points import tar_at_far as tar_at_far
@@ -51,6 +55,11 @@ from milepost.neighbors._operating_points import best_f1 as best_f1
 from milepost.neighbors._operating_points import area_under_curve as area_under_curve
 from milepost.neighbors._operating_points import area_error as area_error
 from milepost.neighbors._operating_points import refinement as refinement
+from milepost.neighbors._list_points import best_accuracy as best_accuracy
+from milepost.neighbors._list_points import average_precision_of_pairs as average_precision_of_pairs
+from milepost.neighbors._list_points import FoldAccuracy as FoldAccuracy
+from milepost.neighbors._list_points import fold_accuracy as fold_accuracy
+from milepost.neighbors._list_points import folds_in_order as folds_in_order
 from milepost.neighbors._distance_measure import DistanceMeasure as DistanceMeasure
 from milepost.neighbors._distances import CosineSimilarity as CosineSimilarity
 from milepost.neighbors._distances import DotProductSimilarity as DotProductSimilarity
@@ -58,7 +67,8 @@ from milepost.neighbors._distances import LpDistance as LpDistance
 from milepost.neighbors._distances import SNRDistance as SNRDistance
 from milepost.neighbors._match_finder import MatchFinder as MatchFinder
 from milepost.neighbors._calibration import Calibration as Calibration
-from milepost.neighbors._calibration import PairRates as PairRates
+from milepost.neighbors._pair_rates import PairRates as PairRates
+from milepost.neighbors._pair_rates import rates_at as rates_at
 from milepost.neighbors._indexer import Indexer as Indexer
 from milepost.neighbors._indexer import NearestNeighbors as NearestNeighbors
 from milepost.neighbors._index_file import IndexDetails as IndexDetails

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from milepost.errors import unknown_name
 from milepost.neighbors._backend import Array, Backend, backend_of
-from milepost.neighbors._cells import Cells, Ints, cells_of, keys_of
+from milepost.neighbors._cells import Cells, Ints, cells_of
 from milepost.neighbors._distance_measure import DistanceMeasure, value_blocks
 from milepost.neighbors._operating_points import (
     Point,
@@ -24,6 +24,7 @@ from milepost.neighbors._operating_points import (
     refinement,
     tar_at_far,
 )
+from milepost.neighbors._pair_rates import PairRates, rates_at
 from milepost.neighbors._ranges import Ranges
 from milepost.neighbors._score import as_rows
 
@@ -31,40 +32,6 @@ _MOST_CELLS = 128  # refined in one pass: 32 MiB of counters
 _RATES = {"far": tar_at_far, "precision": at_precision, "recall": at_recall}
 
 ReadPoint: TypeAlias = Callable[[Cells], Point]
-
-
-@dataclass(frozen=True)
-class PairRates:
-    """How well a threshold tells genuine from impostor pairs.
-
-    Attributes:
-        precision: share of the pairs that match which are genuine; NaN if none match.
-        recall: share of the genuine pairs that match (the TAR).
-        far: share of the impostor pairs that match.
-        f1: 2 TP / (TP + FP + genuine pairs), TP and FP being the pairs of each kind that match.
-        genuine_pairs: how many there are.
-        impostor_pairs: how many there are; a `far` below 1 over it can only show as 0.
-    """
-
-    precision: float
-    recall: float
-    far: float
-    f1: float
-    genuine_pairs: int
-    impostor_pairs: int
-
-    @classmethod
-    def of(cls, counts: Ints) -> "PairRates":
-        """Return the rates of [[false, true matches], [impostor, genuine pairs]]."""
-        (false, true), (impostors, genuine) = counts.tolist()
-        return cls(
-            precision=true / (true + false) if true + false else math.nan,
-            recall=true / genuine,
-            far=false / impostors,
-            f1=2 * true / (true + false + genuine),
-            genuine_pairs=genuine,
-            impostor_pairs=impostors,
-        )
 
 
 @dataclass(frozen=True)
@@ -169,11 +136,8 @@ def fit(distance: DistanceMeasure, rows: LabelledRows, target: str) -> tuple[flo
     if math.isnan(point.score):
         msg = f"no threshold reaches {target!r} on the rows fitted on; ask for less"
         raise ValueError(msg)
-    inside = cells.lowest >= keys_of(point.score)
-    kinds = np.stack([cells.impostors, cells.genuine])
-    counts = np.stack([kinds[:, inside].sum(axis=1), kinds.sum(axis=1)])
     threshold = point.score if distance.is_inverted else 0.0 - point.score
-    return threshold, PairRates.of(counts)
+    return threshold, rates_at(cells, point.score)
 
 
 def measure(distance: DistanceMeasure, rows: LabelledRows, threshold: float) -> PairRates:

@@ -57,6 +57,11 @@ class Cells:
         """The smallest score that each cell can hold."""
         return np.asarray(from_ordered(self.lowest, _numpy), np.float64)
 
+    @property
+    def highest(self) -> npt.NDArray[np.float64]:
+        """The largest score that each cell can hold."""
+        return np.asarray(from_ordered(self.lowest + self.widths - 1, _numpy), np.float64)
+
     @cached_property
     def false(self) -> Ints:
         """The impostor pairs in each cell and in those before it."""
@@ -98,6 +103,13 @@ def cells_of(layout: Layout, counts: Ints) -> Cells:
     lowest, stops = layout.ranges(cells)
     columns = lowest, stops - lowest, counts[0, cells], counts[1, cells]
     return Cells(*(column[::-1] for column in columns))
+
+
+def cells_of_list(scores: npt.ArrayLike, genuine: npt.NDArray[np.bool_]) -> Cells:
+    """Return the cells of a list of float32 scores: each holds one of them, and is exact."""
+    keys, at = np.unique(keys_of(scores), return_inverse=True)
+    kinds = (np.bincount(at[genuine == kind], minlength=len(keys)) for kind in (False, True))
+    return Cells(*(column[::-1] for column in (keys, np.ones_like(keys), *kinds)))
 
 
 def keys_of(scores: npt.ArrayLike) -> Ints:

@@ -1,23 +1,17 @@
 """The histogram of the scores of all pairs, by label, without a list of pairs."""
 
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
 from milepost.neighbors._backend import Array, Backend
 from milepost.neighbors._binned import binned
-from milepost.neighbors._blocks import block_shape, memory_budget, prepared_rows, spans
 from milepost.neighbors._cells import Ints
 from milepost.neighbors._grid import Grid, GridLookup
+from milepost.neighbors._labelled_blocks import Limits, labelled_blocks
 from milepost.neighbors._near import near_pairs
 from milepost.neighbors._ranges import Ranges
-from milepost.neighbors._score import (
-    Distance,
-    as_pair_of_rows,
-    check_distance,
-    prepare,
-)
+from milepost.neighbors._score import Distance, as_pair_of_rows, check_distance
 
 _WINDOWS = 8  # that a float32 product is compared with
 
@@ -63,74 +57,20 @@ def pair_histogram(
     """
     check_distance(distance)
     queries, gallery, backend = as_pair_of_rows(queries, gallery)
-    first = np.zeros(len(queries), np.int64) if first is None else first
-    exclude = np.full(len(queries), -1) if exclude is None else exclude
-    own, others = (backend.array(x, like=queries) for x in _short(query_labels, gallery_labels))
+    labels = query_labels, gallery_labels
     tally = _Tally(layout.cells, queries, backend)
     cells_of = layout.lookup(queries, backend)
     windows = layout.windows(_WINDOWS) if isinstance(layout, Ranges) else []
-    shape = block_shape(queries, gallery, 0, max_memory_bytes, backend)
-    numbers = (len(queries) + len(gallery)) * queries.shape[1]
-    ready = 16 * numbers <= memory_budget(max_memory_bytes, gallery)
-    if ready:
-        is_same, queries = gallery is queries, prepared_rows(queries, distance, backend)
-        gallery = queries if is_same else prepared_rows(gallery, distance, backend)
-    for rows in spans(len(queries), shape.queries):
-        q = queries[rows] if ready else prepare(queries[rows], distance, backend)
-        start = int(first[rows].min())
-        for part in spans(len(gallery) - start, shape.gallery):
-            columns = slice(start + part.start, start + part.stop)
-            g = gallery[columns] if ready else prepare(gallery[columns], distance, backend)
-            pairing = _Pairing(own[rows], others[columns], first[rows], exclude[rows], columns)
-            if isinstance(cells_of, GridLookup):
-                cells = binned(q, g, cells_of, distance, backend)
-                tally.add(cells, *pairing.of_all(cells, backend))
-            else:
-                i, j, scores = near_pairs(q, g, windows, distance, backend)
-                tally.add(cells_of(scores), *pairing.of(i, j, backend))
+    limits = Limits(first, exclude, max_memory_bytes)
+    for block in labelled_blocks(queries, gallery, labels, distance, limits, backend):
+        q, g, pairing = block.queries, block.gallery, block.pairing
+        if isinstance(cells_of, GridLookup):
+            cells = binned(q, g, cells_of, distance, backend)
+            tally.add(cells, *pairing.of_all(cells, backend))
+        else:
+            i, j, scores = near_pairs(q, g, windows, distance, backend)
+            tally.add(cells_of(scores), *pairing.of(i, j, backend))
     return tally.counts()
-
-
-def _short(own: Ints, others: Ints) -> list[npt.NDArray[np.int32]]:
-    """Return labels as int32, which compare more quickly."""
-    codes = np.unique(np.concatenate([own, others]), return_inverse=True)[1].astype(np.int32)
-    return np.split(codes, [len(own)])
-
-
-class _Pairing(NamedTuple):
-    """Which pairs of a block are genuine, and which are left out.
-
-    Attributes:
-        own: the labels of its queries.
-        others: the labels of its gallery rows.
-        first: as for `pair_histogram`.
-        exclude: as for `pair_histogram`.
-        columns: which gallery rows it holds.
-    """
-
-    own: Array
-    others: Array
-    first: Ints
-    exclude: Ints
-    columns: slice
-
-    def of_all(self, like: Array, backend: Backend) -> tuple[Array, list[Array]]:
-        """Return which of all pairs are genuine, and indices of those left out."""
-        start, stop = self.columns.start, self.columns.stop
-        (rows,) = np.nonzero((self.exclude >= start) & (self.exclude < stop))
-        excluded = rows, self.exclude[rows] - start
-        left_out: list[Array] = [tuple(backend.array(axis, like=like) for axis in excluded)]
-        if self.first.max() > start:
-            below = np.arange(start, stop)[None, :] < self.first[:, None]
-            left_out.append(backend.array(below, like=like))
-        return self.own[:, None] == self.others[None, :], left_out
-
-    def of(self, i: Array, j: Array, backend: Backend) -> tuple[Array, list[Array]]:
-        """Return which of some pairs are genuine, and which are left out."""
-        first, exclude = (
-            backend.array(x - self.columns.start, like=i) for x in (self.first, self.exclude)
-        )
-        return self.own[i] == self.others[j], [(j < first[i]) | (j == exclude[i])]
 
 
 @final

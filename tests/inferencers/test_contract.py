@@ -22,6 +22,7 @@ from tests.kinds import CONVERTERS
 from tests.pages import defined_metrics
 
 ROWS = 41  # in a whole run
+LISTED = [(at, at * at % 41) for at in range(41)]  # pairs of ids
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,28 @@ def with_gallery(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[An
     in_gallery = np.arange(size) % 3 > 0
     ids = np.where(in_gallery, np.cumsum(in_gallery), np.cumsum(~in_gallery))
     roles = np.where(in_gallery, "gallery", "query")
-    return {**embeddings(rng, size), "id": ids.astype("<U4"), "role": roles}
+    cameras = rng.integers(0, 3, size)
+    return {**embeddings(rng, size), "id": ids.astype("<U4"), "role": roles, "camera": cameras}
+
+
+def with_cameras(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    cameras = np.array(["front", "back", "left"])[rng.integers(0, 3, size)]
+    return {**embeddings(rng, size), "camera": cameras}
+
+
+def with_calibration(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    roles = np.where(np.arange(size) % 3 > 0, "calibration", "query")
+    return {**with_cameras(rng, size), "role": roles}
+
+
+def row_pairs(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
+    columns = with_calibration(rng, size)
+    return {
+        **{name: columns[name] for name in ("role", "camera")},
+        "left": columns["output"],
+        "right": rng.integers(-2, 3, (size, 3)).astype(np.float64) + 0.5,
+        "same": rng.integers(0, 2, size),
+    }
 
 
 def grouped(rng: np.random.Generator, size: int) -> Mapping[str, NDArray[Any]]:
@@ -186,6 +208,28 @@ CASES = {
     "MatchRate in a gallery": Case(lambda: inferencers.MatchRate(distance="l2"), with_gallery),
     "MatchRate in a gallery with the queries": Case(
         lambda: shared(inferencers.MatchRate(distance="dot")), with_gallery
+    ),
+    "MatchRate by group": Case(
+        lambda: inferencers.MatchRate(group="camera", thresholds=(0.5,)), with_cameras
+    ),
+    "MatchRate of a gallery by group": Case(
+        lambda: shared(inferencers.MatchRate(group="camera", distance="l2")), with_gallery
+    ),
+    "MatchRate calibrated": Case(
+        lambda: inferencers.MatchRate(calibrate_on="calibration", group="camera"), with_calibration
+    ),
+    "Verification": Case(
+        lambda: inferencers.Verification(folds=3, group="camera", thresholds=(0.5,)), row_pairs
+    ),
+    "Verification calibrated": Case(
+        lambda: inferencers.Verification(
+            folds="camera", calibrate_on="calibration", distance="dot"
+        ),
+        row_pairs,
+    ),
+    "Verification of listed pairs": Case(
+        lambda: inferencers.Verification("output", "label", pairs=LISTED, folds=4, distance="l2"),
+        embeddings,
     ),
     "MatchRate without genuine pairs": Case(inferencers.MatchRate, lone_labels),
     "RankedRetrieval": Case(
