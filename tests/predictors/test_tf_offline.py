@@ -26,7 +26,7 @@ def _fresh(units: int = 3, last: str = "head") -> Any:
     return keras.Model(image, layers.Dense(1, name=last)(hidden))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trained() -> Any:
     model = _fresh()
     model.compile("adam", "mse", metrics=["mae"])
@@ -121,10 +121,11 @@ def test_other_checkpoints_need_a_model(checkpoint: Any) -> None:
     )
 
 
-def test_no_checkpoint_means_the_weights_of_now(trained: Any) -> None:
-    predictor = OfflinePredictor(trained)
+def test_no_checkpoint_means_the_weights_of_now() -> None:
+    model = _fresh()
+    predictor = OfflinePredictor(model)
     before = predictor(X)["output"].numpy()
-    trained.set_weights([0 * value for value in trained.get_weights()])
+    model.set_weights([0 * value for value in model.get_weights()])
     assert np.array_equal(predictor(X)["output"], before)
 
 
