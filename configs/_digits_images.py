@@ -34,13 +34,9 @@ def draw_digits(
     Raises:
         ImportError: scikit-learn, which holds the images, is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise errors.missing_extra("scikit-learn", "demo") from error
-    pixels, digits = load_digits(return_X_y=True)
-    kept = np.tile(np.flatnonzero(np.isin(digits, classes)), copies)
-    images, labels = _drawn(pixels[kept].reshape(-1, 8, 8) / 16, seed), digits[kept]
+    specimens, digits = load_specimens(classes)
+    kept = np.tile(np.arange(len(digits)), copies)
+    images, labels = drawn(specimens[kept], seed), digits[kept]
     if orientations:
         turned = [np.rot90(images, quarters, (1, 2)) for quarters in range(4)]
         images = np.concatenate([*turned, *(image[:, :, ::-1] for image in turned)])
@@ -48,8 +44,23 @@ def draw_digits(
     return images.astype(np.float32), labels.astype(np.int64)
 
 
-def _drawn(digits: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """Return images (N, 16, 16), each tilted by up to 30 degrees and moved."""
+def load_specimens(classes: Sequence[int]) -> tuple[npt.NDArray[np.float64], Labels]:
+    """Return the images of some digits as they were written, (N, 8, 8) in 0 ... 1, and the digits.
+
+    Raises:
+        ImportError: scikit-learn, which holds the images, is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise errors.missing_extra("scikit-learn", "demo") from error
+    pixels, digits = load_digits(return_X_y=True)
+    kept = np.isin(digits, classes)
+    return pixels[kept].reshape(-1, 8, 8) / 16, digits[kept]
+
+
+def drawn(digits: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Return images (N, 16, 16), each tilted by up to 30 degrees and moved, with noise."""
     from scipy.ndimage import affine_transform
 
     rng = np.random.default_rng(seed)

@@ -136,11 +136,11 @@ def _batches(recipe: Recipe) -> Iterable[Any]:
     return DataLoader(data, recipe.batch_size, shuffle=True, generator=order)
 
 
-def _parts(batch: Any, device: torch.device) -> list[Tensor]:
+def _parts(batch: Any, device: torch.device) -> list[Any]:
     if not isinstance(batch, list | tuple) or len(batch) < 2:
         msg = (
             "a batch of `train` must be a tuple of inputs and, last, labels, "
             f"got {type(batch).__name__}; for others write a loop of your own with milepost.Loop"
         )
         raise TypeError(msg)
-    return [part.to(device) for part in batch]
+    return [part.to(device) if isinstance(part, Tensor) else part for part in batch]

@@ -24,7 +24,7 @@ def module_files() -> set[str]:
         f"{package.replace('.', '/')}/{path.name}"
         for package, folder in FOLDERS.items()
         for path in (ROOT / folder).iterdir()
-        if path.suffix in {".py", ".yaml", ".typed"}
+        if path.suffix in {".py", ".tsv", ".yaml", ".typed"}
     }
 
 
