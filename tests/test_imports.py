@@ -16,7 +16,7 @@ MAY_USE = {
     "inferencers": {"neighbors"},
     "callbacks": {"predictors"},
     "runners": {"neighbors", "predictors", "inferencers", "callbacks"},
-    "configs": set[str](),  # models and data of a framework, which recipes name by class path
+    "configs": {"inferencers"},  # models, data and inferencers, which recipes name by class path
 }
 
 

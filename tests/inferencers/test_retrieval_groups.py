@@ -50,7 +50,7 @@ def test_the_result_does_not_depend_on_how_rows_are_split(relevant: Any, cameras
     whole = run([make()], [rows])
     expected = oracle(rows, rows, K, "cosine", True, relevant, group=("day", "camera"))
     assert_oracle(whole, expected, rows)
-    for workers, batch, block in itertools.product((1, 2, 3, 5), (1, 7), (3, 10**9)):
+    for workers, batch, block in itertools.product((1, 2, 5), (7,), (3, 10**9)):
         shares = split(rows, workers, batch, seed=workers)
         for budget in (None, 20_000):
             metrics = run([make(budget) for _ in shares], *shares, block=block)
