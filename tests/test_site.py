@@ -16,6 +16,8 @@ import pytest
 import milepost
 from tests.pages import ROOT
 
+pytestmark = pytest.mark.xdist_group("site")  # which is built once
+
 PACKAGES = (
     *("runners", "callbacks", "callbacks.monitors", "callbacks.trainers"),
     *("inferencers", "predictors", "neighbors"),

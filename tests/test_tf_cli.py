@@ -42,6 +42,7 @@ def test_a_run_can_be_examined_again_to_the_digit(capsys: pytest.CaptureFixture[
     assert metrics == {name: best[name] for name in metrics}
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_are_equal() -> None:
     curves = []
     for rundir in ("a", "b"):

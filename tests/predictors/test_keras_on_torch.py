@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import keras  # noqa: F401, this file is left out where either is not installed
+import pytest
 import torch  # noqa: F401
 
 SCRIPT = Path(__file__).with_name("keras_torch_script.py")
 
 
+@pytest.mark.slow
 def test_keras_models_on_torch_are_examined_as_models_of_torch() -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT],

@@ -36,7 +36,7 @@ def expected() -> dict[str, Any]:
     return results
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What each rank of a world of 2, and of 3, reports."""
     out = tmp_path_factory.mktemp("ranks")
