@@ -68,12 +68,14 @@ class QueryValues:
         self.values = np.full((len(codes), len(metrics)), np.nan)
         self.has_relevant: Bools = np.zeros(len(codes), np.bool_)
         self.most_relevant = relevance.totals(codes)
+        self._all_relevant = self.most_relevant == relevance.gallery_size
         if groups is not None:
             own = groups[0].relevant(relevance, codes, groups[1])
             self.most_relevant = self.most_relevant - own
         self.depths = np.full(len(codes), max([1, *(metric.k or 1 for metric in metrics)]))
         if any(metric.needs_r for metric in metrics):
-            self.depths = np.maximum(self.depths, self.most_relevant)
+            needed = np.maximum(self.depths, self.most_relevant)
+            self.depths = np.where(self._all_relevant, self.depths, needed)
         self.unranked = np.zeros(0, np.int64)
         self._graded_depth = max([0, *(each.k or 0 for each in metrics if each.base == "ndcg")])
         self._codes, self._metrics, self._winner = codes, metrics, winner
@@ -152,6 +154,8 @@ class QueryValues:
     def _put(self, queries: Ints, ranking: Ranking) -> None:
         for column, metric in enumerate(self._metrics):
             self.values[queries, column] = metric.values(ranking)
+            if metric.needs_r:  # no list of R rows is needed where all rows are relevant
+                self.values[queries[self._all_relevant[queries]], column] = 1.0
             if metric.name == "mrr":
                 unranked = queries[~ranking.relevance.any(axis=1)]
                 self.values[unranked, column] = np.nan

@@ -81,6 +81,11 @@ class Relevance:
         """Whether relevant labels differ in gain."""
         return self._gain is not None
 
+    @property
+    def gallery_size(self) -> int:
+        """How many gallery rows there are."""
+        return int(self._counts[:, 1].sum())
+
     def codes(self, given: Ints) -> Ints:
         """Return the codes of labels here; -1 stays."""
         return given if self._codes_of is None else self._codes_of[given]

@@ -114,6 +114,18 @@ def test_relevance_of_any_kind_is_asked_by_broadcasting() -> None:
     assert shapes == {(1,)}
 
 
+@pytest.mark.parametrize("group", [None, "camera"])
+def test_where_every_row_is_relevant_the_values_are_those_of_the_definitions(group: Any) -> None:
+    def relevant(a: Any, b: Any) -> Any:
+        return (a == 0) | (a == b)
+
+    rows = tied_rows(3, 50)
+    rows["camera"] = np.arange(50) % 3
+    expected = oracle(rows, rows, (1, 7), "cosine", True, relevant, group=group and (group,))
+    metrics = run([Retrieval(k=(1, 7), relevant=relevant, group=group)], [rows])
+    assert_oracle(metrics, expected, rows)
+
+
 def test_relevance_need_not_hold_in_both_directions_nor_for_oneself() -> None:
     rows = tied_rows(7, 40, classes=6)
     metrics = evaluate(lambda: Retrieval(k=(1, 3), relevant=lambda q, g: g > q), rows)
