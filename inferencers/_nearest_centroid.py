@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, final
 import numpy as np
 import numpy.typing as npt
 
-from milepost.inferencers._centroids import Centroids, largest_number
+from milepost.inferencers._centroids import Centroids
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._label_table import LabelTable
 from milepost.inferencers._pair_rows import ROLES, PairRows, positions_of
@@ -203,8 +203,7 @@ class NearestCentroid(PairInferencer):
 
     def _reach(self) -> float:
         """Return the largest number in the rows of all workers that are known of."""
-        own = [largest_number(self._collected.of(role).embeddings) for role in ROLES]
-        return max(self._largest, *own)
+        return max(self._largest, self._collected.extent()[1])
 
     def _sum_up(self) -> None:
         """Sum up this worker's rows of each class."""
