@@ -97,7 +97,7 @@ class Examination:
         self._cached: CacheRun | None = None
         self._title = title
         self._takes_tables = takes_tables
-        self._keep_evidence = self._will_resample = False
+        self._keep_evidence = False
         self._stages = Stages()
         self._row_roles: set[str] = set()  # that rows said they play
 
@@ -109,8 +109,7 @@ class Examination:
             EvaluationError: the source, the model or an inferencer failed, here or on another rank.
         """
         world = self._world
-        self._will_resample = self._confidence is not None
-        wanted = self._takes_tables or self._will_resample
+        wanted = self._takes_tables or self._confidence is not None
         self._keep_evidence = world.broadcast(wanted)
         predictor = agree(world, self._make_predictor)
         own = agree(world, predictor.buffers)
@@ -145,7 +144,7 @@ class Examination:
     def _reset(self) -> None:
         for inferencer in self._inferencers:
             inferencer.keep_evidence = self._keep_evidence
-            inferencer.will_resample = self._will_resample
+            inferencer.will_resample = self._confidence is not None
             if isinstance(inferencer, PairInferencer):
                 inferencer.shared_ids = self._shared_ids
                 inferencer.max_memory_bytes = self._max_memory_bytes
