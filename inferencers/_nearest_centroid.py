@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.inferencers._centroids import Centroids
+from milepost.inferencers._depths import as_depths
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._label_table import LabelTable
 from milepost.inferencers._pair_rows import ROLES, PairRows, positions_of
@@ -90,14 +91,10 @@ class NearestCentroid(PairInferencer):
         distance: Distance = "cosine",
         name: str = "nearest_centroid",
     ) -> None:
-        depths = [k] if isinstance(k, int) else list(k)
-        if not depths or any(type(each) is not int or each < 1 for each in depths):
-            msg = f"`k` must be whole numbers of at least 1, got {k!r}"
-            raise ValueError(msg)
         check_distance(distance)
         self.name = name
         self.fetches = (embeddings, labels)
-        self._k, self._distance = tuple(depths), distance
+        self._k, self._distance = as_depths(k), distance
         self.reset()
 
     def reset(self) -> None:
