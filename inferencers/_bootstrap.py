@@ -18,6 +18,7 @@ Ints = npt.NDArray[np.int64]
 Resampled: TypeAlias = Callable[[Floats], Mapping[str, Floats]]
 
 _COLUMNS = {"class": "label", "group": "group"}
+_NONE: Floats = np.zeros(0)
 _FEWEST = 200  # resamples
 _MOST_ROWS = 2 * 10**7  # in all resamples
 _MOST_LEFT_OUT = 200
@@ -101,11 +102,12 @@ class Bootstrap:
         rng = np.random.default_rng(self.seed)
         values = resampled(np.ones((1, len(units))))
         drawn = _collect(resampled, self._draw(units, rng))
-        left_out = _collect(resampled, _leave_out(units, rng))
+        several = units.max() > 0  # without the only unit nothing is left
+        left_out = _collect(resampled, _leave_out(units, rng)) if several else {}
         independent = len(units) ** 2 / float((np.bincount(units) ** 2).sum())
         reach = reach_of(self.level, independent)
         return {
-            name: find_interval(float(value[0]), drawn[name], left_out[name], reach)
+            name: find_interval(float(value[0]), drawn[name], left_out.get(name, _NONE), reach)
             for name, value in values.items()
         }
 

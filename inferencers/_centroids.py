@@ -52,7 +52,7 @@ class Centroids:
         exponent = int(np.ceil(np.log2(reach))) + int(counts.sum()).bit_length() - _BITS
         sums = np.zeros((len(counts), rows.shape[1]), np.int64)
         centroids = cls(sums, counts, 2.0**exponent, scaled)
-        for some in blocks(rows):
+        for some in _blocks(rows):
             order = np.argsort(codes[some], kind="stable")
             classes, starts = np.unique(codes[some][order], return_index=True)
             sums[classes] += np.add.reduceat(centroids.fixed(rows[some])[order], starts, axis=0)
@@ -83,13 +83,8 @@ class Centroids:
         return means
 
 
-def blocks(rows: Array) -> Iterator[slice]:
+def _blocks(rows: Array) -> Iterator[slice]:
     """Give slices of rows of about a million numbers."""
     step = max(1, _BLOCK // max(1, rows.shape[1]))
     for start in range(0, len(rows), step):
         yield slice(start, start + step)
-
-
-def largest_number(rows: Array) -> float:
-    """Return the largest absolute number in rows, 0 without any."""
-    return max((float(abs(rows[some]).max()) for some in blocks(rows)), default=0.0)

@@ -70,6 +70,11 @@ class SearchOptions:
         return 4 * (int(is_half) + int(is_measure))
 
 
+def half_of(max_memory_bytes: int | None) -> int | None:
+    """Return half a budget, for blocks of scores; the other half is for lists."""
+    return None if max_memory_bytes is None else max(1, max_memory_bytes // 2)
+
+
 def widened(rows: Array) -> Array:
     """Return rows as float32: themselves where they are, which a search makes use of."""
     return rows if rows.itemsize == 4 else backend_of(rows).rows32(rows)

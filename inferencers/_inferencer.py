@@ -38,12 +38,15 @@ class Inferencer(abc.ABC):
             the framework's own tensors where the framework made them.
         keep_evidence: whether `evidence` will be asked for; the runner sets it before a run, so
             that what is kept for it alone costs nothing where nobody takes it.
+        will_resample: whether `resampled` will be asked for too, of what `evidence` gave; the
+            runner sets it before a run.
     """
 
     name: str
     fetches: tuple[str, ...]
     roles: tuple[str, ...] = ("query",)
     keep_evidence: bool = False
+    will_resample: bool = False
     arrays: ClassVar[Literal["numpy", "native"]] = "numpy"
 
     @abc.abstractmethod

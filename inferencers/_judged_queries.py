@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
+from milepost.inferencers._gallery_part import half_of
 from milepost.inferencers._inferencer import Table
 from milepost.inferencers._judged_metrics import JudgedLists, JudgedMetric
 from milepost.inferencers._judgements import Floats, Ints, Judgements
@@ -122,7 +123,6 @@ class JudgedQueries:
         if not len(ids) or not len(part.ids):
             return
         queries = self._rows.embeddings[self._chosen]
-        budget = self._how.max_memory_bytes
         found = search(
             queries,
             beside(part.embeddings, queries),
@@ -130,7 +130,7 @@ class JudgedQueries:
             distance=self._how.distance,
             exclude=positions_of(ids, part.ids) if self._how.leave_out_copies else None,
             scored=self._how.kept > 0 or len(part.ids) < self._documents,
-            max_memory_bytes=None if budget is None else max(1, budget // 2),
+            max_memory_bytes=half_of(self._how.max_memory_bytes),
         )
         found = Neighbors(*map(backend_of(*found).numpy, found))
         self._lists.offer(found, part.ids, part.codes)

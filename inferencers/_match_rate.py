@@ -68,14 +68,15 @@ class MatchRate(PairInferencer):
     where they exceed a quarter of the budget); blocks of scores under `max_memory_bytes`; 10 MB of
     counters, 50 MB where many scores fall on few cells. It does not grow with the number of pairs.
     The first pass fills the histogram. The others refine it where something is read off, and score
-    only the pairs there: mostly one pass, a few where scores crowd. For groups and, where evidence
-    is kept, for each query, one pass more counts the pairs that match.
+    only the pairs there: mostly one pass, a few where scores crowd. For groups and for confidence
+    intervals one pass more, about twice as long as the others together, counts the pairs of each
+    query that match.
 
     Evidence: `"roc"` (TAR and FAR by threshold; FRR = 1 - TAR over FAR is the DET curve),
-    `"scores"` (histograms of genuine and impostor pairs), `"operating_points"`; `"queries"` (the
-    rates of each query; `auc` as the share of impostor pairs farther than its genuine pairs,
-    `auc_of_impostors` as that of genuine pairs closer than its impostor pairs, both to a
-    hundredth); `"groups"`, and `"worst_groups"`, which names them.
+    `"scores"` (histograms of genuine and impostor pairs), `"operating_points"`; with a group or
+    confidence intervals `"queries"` (the rates of each query; `auc` as the share of impostor pairs
+    farther than its genuine pairs, `auc_of_impostors` as that of genuine pairs closer than its
+    impostor pairs, both to a hundredth); `"groups"`, and `"worst_groups"`, which names them.
     Confidence intervals take a pair of queries to count as often as both together: w + v - 1 times
     where they are drawn w and v times, w times where they are drawn as one; a gallery stays.
 
@@ -236,4 +237,4 @@ class MatchRate(PairInferencer):
 
     def _has_rates_left(self) -> bool:
         """Return whether a pass that counts the pairs of each query is still to come."""
-        return self._rates is None and (self.keep_evidence or self._group is not None)
+        return self._rates is None and (self.will_resample or self._group is not None)

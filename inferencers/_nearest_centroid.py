@@ -10,7 +10,8 @@ from typing import ClassVar, Literal, final
 import numpy as np
 import numpy.typing as npt
 
-from milepost.inferencers._centroids import Centroids, largest_number
+from milepost.inferencers._centroids import Centroids
+from milepost.inferencers._depths import as_depths
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._label_table import LabelTable
 from milepost.inferencers._pair_rows import ROLES, PairRows, positions_of
@@ -90,14 +91,10 @@ class NearestCentroid(PairInferencer):
         distance: Distance = "cosine",
         name: str = "nearest_centroid",
     ) -> None:
-        depths = [k] if isinstance(k, int) else list(k)
-        if not depths or any(type(each) is not int or each < 1 for each in depths):
-            msg = f"`k` must be whole numbers of at least 1, got {k!r}"
-            raise ValueError(msg)
         check_distance(distance)
         self.name = name
         self.fetches = (embeddings, labels)
-        self._k, self._distance = tuple(depths), distance
+        self._k, self._distance = as_depths(k), distance
         self.reset()
 
     def reset(self) -> None:
@@ -203,8 +200,7 @@ class NearestCentroid(PairInferencer):
 
     def _reach(self) -> float:
         """Return the largest number in the rows of all workers that are known of."""
-        own = [largest_number(self._collected.of(role).embeddings) for role in ROLES]
-        return max(self._largest, *own)
+        return max(self._largest, self._collected.extent()[1])
 
     def _sum_up(self) -> None:
         """Sum up this worker's rows of each class."""

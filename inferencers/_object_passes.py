@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.inferencers._compared_labels import Ints
-from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, spans, widened
+from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, half_of, spans, widened
 from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._objects import ENTRY_BYTES, Objects, ObjectScores, References
 from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
@@ -112,11 +112,11 @@ class ObjectPasses:
 
     def _pairs(self, queries: Array, gallery: Array) -> npt.NDArray[np.float32]:
         """Return the scores of all pairs of rows; those of a measure are its values."""
-        distance, budget = self._options.distance, self._options.max_memory_bytes
+        distance = self._options.distance
         if isinstance(distance, DistanceMeasure):
             scores = distance.scores(distance.matrix(queries, gallery))
         else:
-            half = None if budget is None else max(1, budget // 2)
+            half = half_of(self._options.max_memory_bytes)
             scores = pair_scores(queries, gallery, distance=distance, max_memory_bytes=half)
         return np.asarray(backend_of(scores).numpy(scores))
 

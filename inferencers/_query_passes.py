@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from milepost.inferencers._compared_labels import Bools, Ints
-from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, widened
+from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, half_of, widened
 from milepost.inferencers._groups import Groups
 from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._nearest_lists import NearestLists
@@ -187,7 +187,7 @@ class QueryPasses:
         options: dict[str, Any] = {
             "distance": self._options.distance,
             "exclude": exclude,
-            "max_memory_bytes": self._block_bytes,
+            "max_memory_bytes": half_of(self._options.max_memory_bytes),
         }
         if only_relevant:
             found = search(*rows, 1, allowed=relevant, **options)
@@ -239,14 +239,9 @@ class QueryPasses:
             distance=self._options.distance,
             exclude=exclude,
             allowed=self._outside(part),
-            max_memory_bytes=self._block_bytes,
+            max_memory_bytes=half_of(self._options.max_memory_bytes),
         )
         return backend_of(counts).numpy(counts)
-
-    @property
-    def _block_bytes(self) -> int | None:
-        budget = self._options.max_memory_bytes
-        return None if budget is None else max(1, budget // 2)
 
 
 def _take(array: Array, positions: Ints) -> Array:

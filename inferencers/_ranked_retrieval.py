@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 
+from milepost.inferencers._depths import as_depths
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._judged_metrics import judged_metrics
 from milepost.inferencers._judged_queries import Documents, JudgedQueries, JudgedSearch
@@ -110,10 +111,6 @@ class RankedRetrieval(PairInferencer):
         neighbors: int = 5,
         name: str = "ranked_retrieval",
     ) -> None:
-        depths = [k] if isinstance(k, int) else list(k)
-        if not depths or any(type(each) is not int or each < 1 for each in depths):
-            msg = f"`k` must be whole numbers of at least 1, got {k!r}"
-            raise ValueError(msg)
         if gain not in _GAINS:
             msg = f"`gain` must be 'linear' or 'exponential', got {gain!r}"
             raise ValueError(msg)
@@ -124,7 +121,7 @@ class RankedRetrieval(PairInferencer):
         self.name = name
         self.fetches = (embeddings,)
         self._judgements = Judgements.of(judgements)
-        self._metrics = judged_metrics(metrics, depths)
+        self._metrics = judged_metrics(metrics, as_depths(k))
         self._distance, self._least, self._gain = distance, relevant_grade, _GAINS[gain]
         self._kept = neighbors
         self.reset()

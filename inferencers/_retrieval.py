@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Literal, final
 
+from milepost.inferencers._depths import as_depths
 from milepost.inferencers._evidence import Floats, Over
 from milepost.inferencers._gallery_part import GalleryPart, SearchOptions
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
@@ -146,10 +147,6 @@ class Retrieval(PairInferencer):
         dtype: Storage = "float32",
         name: str = "retrieval",
     ) -> None:
-        depths = [k] if isinstance(k, int) else list(k)
-        if not depths or any(type(each) is not int or each < 1 for each in depths):
-            msg = f"`k` must be whole numbers of at least 1, got {k!r}"
-            raise ValueError(msg)
         if average not in ("sample", "class"):
             msg = f"`average` must be 'sample' or 'class', got {average!r}"
             raise ValueError(msg)
@@ -166,7 +163,7 @@ class Retrieval(PairInferencer):
         self._group = () if group is None else _as_fields("group", group)
         self._columns = (*self._group, *(() if objects is None else _as_fields("objects", objects)))
         self.fetches = tuple(dict.fromkeys((embeddings, *self._labels, *self._columns)))
-        self._metrics = ranking_metrics(metrics, depths)
+        self._metrics = ranking_metrics(metrics, as_depths(k))
         self._distance, self._relevant, self._gain = distance, relevant, gain
         self._split, self._average, self._per_class = levels, average, per_class
         self._pca, self._objects, self._references = pca, objects, check_references(references)

@@ -20,6 +20,7 @@ from milepost.inferencers._group_rates import (
     share,
 )
 from milepost.inferencers._inferencer import State, Table
+from milepost.inferencers._kind_table import joined_columns
 from milepost.inferencers._label_table import Ints, Labels
 from milepost.inferencers._match_points import OperatingPoint
 from milepost.inferencers._pair_set import Compared, PairSet
@@ -137,7 +138,8 @@ class RowRates:
         """Return the rates of the groups of all workers."""
         parts = [self._own_groups(), *self._others]
         groups, sums = zip(*(part for part in parts if len(part[0])), strict=True)
-        return GroupRates.of(np.concatenate(groups), np.concatenate(sums), self._points)
+        (joined,) = joined_columns([(each,) for each in groups])
+        return GroupRates.of(joined, np.concatenate(sums), self._points)
 
     def _own_groups(self) -> tuple[Labels, Ints]:
         """Return the groups of this worker, and their sums."""

@@ -90,8 +90,8 @@ class CacheFolder:
         """Give entries that were written aside their places."""
         for key, path in written.items():
             place = self._place(key)
-            place.parent.mkdir(exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # someone cleared the folder
+                place.parent.mkdir(exist_ok=True)
                 path.replace(place)
 
     def room(self, since: float) -> int:
@@ -107,7 +107,7 @@ class CacheFolder:
                 break
             path.unlink(missing_ok=True)
             excess -= size
-        for path in self._new.iterdir():
+        for path in self._new.glob("*"):  # none where someone cleared the folder
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()

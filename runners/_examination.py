@@ -144,6 +144,7 @@ class Examination:
     def _reset(self) -> None:
         for inferencer in self._inferencers:
             inferencer.keep_evidence = self._keep_evidence
+            inferencer.will_resample = self._confidence is not None
             if isinstance(inferencer, PairInferencer):
                 inferencer.shared_ids = self._shared_ids
                 inferencer.max_memory_bytes = self._max_memory_bytes

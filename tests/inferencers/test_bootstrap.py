@@ -14,7 +14,9 @@ from sklearn import metrics as sklearn_metrics
 from milepost.inferencers import (
     BinaryClassificationStats,
     Bootstrap,
+    Calibration,
     ClassificationError,
+    ConfusionMatrix,
     Inferencer,
     Interval,
     Retrieval,
@@ -304,3 +306,15 @@ def test_every_metric_of_retrieval_has_an_interval(average: Any, over: Any) -> N
 def test_a_wrong_option_is_an_error(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         Bootstrap(**options)
+
+
+@pytest.mark.parametrize("make", [ConfusionMatrix, Calibration])
+def test_a_single_unit_cannot_be_left_out(make: Callable[[], Inferencer]) -> None:
+    label, output = np.ones(3, np.int64), np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 2.0]])
+    rows = {"id": np.arange(3), "role": np.full(3, "query"), "output": output, "label": label}
+    inferencer = make()
+    tables = evidence(inferencer, rows)
+    resampled = partial(inferencer.resampled, tables, over="class")
+    found = Bootstrap(over="class").intervals(resampled, unit_table(tables))
+    for name, value in dict(inferencer.compute() or {}).items():
+        assert found[name] == pytest.approx((value, value))

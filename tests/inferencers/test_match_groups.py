@@ -79,7 +79,7 @@ def test_groups_and_queries_have_the_rates_of_their_pairs(distance: Any, roles: 
 def test_what_a_query_tells_of_the_area_adds_up_to_it() -> None:
     rows = with_cameras(3, 60)
     inferencer = MatchRate()
-    inferencer.keep_evidence = True
+    inferencer.keep_evidence = inferencer.will_resample = True
     metrics = run([inferencer], [rows])
     queries = inferencer.evidence()["queries"]
     scores, same, counts = in_turn(rows, rows, "cosine", own=False)
@@ -221,3 +221,10 @@ def test_what_a_few_rows_cannot_tell_is_nan(count: int) -> None:
     assert np.isnan(inferencer.evidence()["queries"]["auc"]).all()
     drawn = inferencer.resampled(inferencer.evidence(), np.ones((3, count)), "query")
     assert np.isnan(drawn["tar@far=0.01"]).all()
+
+
+def test_groups_of_another_type_on_another_worker_are_an_error() -> None:
+    one, other = with_cameras(14, 6), with_cameras(15, 6)
+    other["camera"] = np.arange(6)
+    with pytest.raises(ValueError, match="values of one field must be of one type and shape"):
+        run([MatchRate(group="camera"), MatchRate(group="camera")], [one], [other])

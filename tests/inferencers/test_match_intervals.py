@@ -13,7 +13,7 @@ from tests.inferencers.rounds import clustered, evaluate, run, table
 
 def examined(inferencer: MatchRate, *tables: Any) -> tuple[dict[str, float], Any]:
     """Return the metrics and the evidence."""
-    inferencer.keep_evidence = True
+    inferencer.keep_evidence = inferencer.will_resample = True
     return run([inferencer], tables), inferencer.evidence()
 
 

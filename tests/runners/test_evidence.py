@@ -11,7 +11,16 @@ from pyarrow import parquet
 from milepost.callbacks import Loop, Record
 from milepost.callbacks.monitors import Monitor
 from milepost.errors import CoverageError
-from milepost.inferencers import Bootstrap, Inferencer, Retrieval, Rows, ScalarStats, State, Table
+from milepost.inferencers import (
+    Bootstrap,
+    Inferencer,
+    MatchRate,
+    Retrieval,
+    Rows,
+    ScalarStats,
+    State,
+    Table,
+)
 from milepost.runners import InferenceRunner, evaluate
 
 RNG = np.random.default_rng(0)
@@ -78,6 +87,15 @@ def test_it_is_asked_for_only_if_a_monitor_takes_tables_or_for_confidence() -> N
     evaluate(None, DATA, [three], confidence=0.9)
     assert one.asked == ["keep False"]
     assert two.asked == three.asked == ["keep True", "evidence"]
+
+
+def test_match_rates_of_queries_are_found_for_confidence_alone() -> None:
+    tables = taken(MatchRate(far=0.1)).tables
+    assert set(tables) == {f"match_rate/{name}" for name in ("roc", "scores", "operating_points")}
+    record = taken(MatchRate(far=0.1), confidence=0.9)
+    assert set(record.tables) == {*tables, "match_rate/queries"}
+    low, high = (record.scalars[f"validation/auc/{end}"] for end in ("low", "high"))
+    assert low < record.scalars["validation/auc"] < high
 
 
 def test_a_monitor_gets_tables_by_inferencer_sorted_by_id() -> None:

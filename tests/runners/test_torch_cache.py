@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -245,6 +246,15 @@ def test_a_cache_that_is_too_small_keeps_a_part(tmp_path: Path) -> None:
             metrics, counts = examine(net(), cache=cache)
         assert (metrics, counts) == (plain, (24, 26))
         assert sum(path.stat().st_size for path in files(tmp_path)) == size
+
+
+def test_a_folder_that_is_cleared_meanwhile_keeps_nothing(tmp_path: Path) -> None:
+    folder = CacheFolder(tmp_path / "cache", 1000)
+    written = {"ab": folder.write("ab", Entry((), {}))}
+    shutil.rmtree(tmp_path / "cache")
+    folder.keep(written)
+    folder.shrink()
+    assert folder.read("ab") is None
 
 
 def test_several_may_share_a_folder_at_once(tmp_path: Path) -> None:
