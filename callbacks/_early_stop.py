@@ -19,7 +19,7 @@ class EarlyStop(Callback):
         patience: how many evaluations in a row may pass without an improvement; the last of them
             stops the training.
         min_delta: an improvement is one by more than this.
-        mode: `"max"` or `"min"`.
+        mode: `"max"`, or `"min"` for an error or a loss.
 
     Attributes:
         waited: evaluations since the last improvement.

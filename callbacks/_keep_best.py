@@ -21,7 +21,7 @@ class KeepBest(Callback):
 
     Args:
         metric: full name, such as `"validation/hit_rate@1"`.
-        mode: `"max"` or `"min"`.
+        mode: `"max"`, or `"min"` for an error or a loss.
         path: the file; `best.safetensors` in the run's folder by default.
 
     Attributes:

@@ -149,6 +149,12 @@ def _triples(given: Given) -> Iterator[tuple[Any, Any, float]]:
         yield from _read(Path(given))
         return
     for query, documents in given.items():
+        if isinstance(documents, str):
+            msg = (
+                "`judgements` must hold grades by document, or documents, for each query, got "
+                f"{documents!r} for {query!r}; pass a list: [{documents!r}]"
+            )
+            raise TypeError(msg)
         if isinstance(documents, Mapping):
             yield from ((query, document, grade) for document, grade in documents.items())
         else:

@@ -74,10 +74,16 @@ def as_array(labels: Labels) -> Labels:
     """Return labels as a plain array: those of several fields as rows, of text if kinds differ."""
     if labels.dtype.names is None:
         return labels
-    columns = [column for _, column in _columns(labels)]
+    return beside([column for _, column in _columns(labels)])
+
+
+def beside(columns: Sequence[Labels]) -> Labels:
+    """Return columns side by side, as text if their kinds differ; a lone one as it is."""
+    if len(columns) == 1:
+        return columns[0]
     if len({column.dtype.kind for column in columns}) > 1:
         columns = [column.astype(str) for column in columns]
-    return np.stack(columns, axis=1)
+    return np.column_stack(columns)
 
 
 def _columns(labels: Labels) -> list[tuple[str, Labels]]:

@@ -69,6 +69,13 @@ def check_calibration(role: str | None) -> None:
         raise ValueError(msg)
 
 
+def check_group(field: str | None) -> None:
+    """Raise an error unless this is one field, or none."""
+    if field is not None and not (isinstance(field, str) and field):
+        msg = f"`group` must be one field, got {field!r}"
+        raise ValueError(msg)
+
+
 @final
 class MatchPoints:
     """What is read off a histogram.
@@ -86,7 +93,7 @@ class MatchPoints:
 
     def __init__(
         self,
-        thresholds: Sequence[float],
+        thresholds: float | Sequence[float],
         far: float | Sequence[float],
         distance: Distance,
         *,
@@ -94,6 +101,7 @@ class MatchPoints:
     ) -> None:
         check_distance(distance)
         far = [far] if isinstance(far, int | float) else far
+        thresholds = [thresholds] if isinstance(thresholds, int | float) else thresholds
         if any(not 0 < rate <= 1 for rate in far):
             msg = f"`far` must be above 0 and at most 1, got {far!r}"
             raise ValueError(msg)

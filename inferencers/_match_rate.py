@@ -8,7 +8,12 @@ import numpy as np
 
 from milepost.inferencers._evidence import Floats, Over
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
-from milepost.inferencers._match_points import MatchPoints, OperatingPoint, check_calibration
+from milepost.inferencers._match_points import (
+    MatchPoints,
+    OperatingPoint,
+    check_calibration,
+    check_group,
+)
 from milepost.inferencers._match_resampling import CountedPairs, resampled_rates
 from milepost.inferencers._pair_rows import ROLES
 from milepost.inferencers._pair_set import PairSet
@@ -122,7 +127,7 @@ class MatchRate(PairInferencer):
         embeddings: str = "output",
         labels: str = "label",
         *,
-        thresholds: Sequence[float] = (),
+        thresholds: float | Sequence[float] = (),
         far: float | Sequence[float] = (1e-2, 1e-3),
         distance: Distance = "cosine",
         calibrate_on: str | None = None,
@@ -130,6 +135,7 @@ class MatchRate(PairInferencer):
         name: str = "match_rate",
     ) -> None:
         check_calibration(calibrate_on)
+        check_group(group)
         self._points = MatchPoints(thresholds, far, distance)
         self.name = name
         self.fetches = (embeddings, labels, *([group] if group else []))

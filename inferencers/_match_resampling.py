@@ -54,9 +54,14 @@ class CountedPairs:
         return total / 2 if drawn_as_one else total - pairs.sum() / 2
 
     def rate(self, name: str, kind: str) -> Floats:
-        """Return a rate of each resample, shape (B,)."""
+        """Return a rate of each resample, shape (B,).
+
+        A pair of queries that are not drawn counts -1 times: a rate that is near 0 or 1 may go
+        beyond, which says no more than that it is there.
+        """
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.pairs(name, kind) / self.pairs("", kind)
+            rates: Floats = self.pairs(name, kind) / self.pairs("", kind)
+        return rates.clip(0.0, 1.0)
 
     def change(self, name: str, kind: str) -> Floats:
         """Return how much a rate is above that of all queries, shape (B,)."""

@@ -36,6 +36,9 @@ class PairList:
         needed: Iterable[str],
         roles: Sequence[str],
     ) -> None:
+        if not len(pairs):
+            msg = "`pairs` must hold at least one, got none"
+            raise ValueError(msg)
         if not isinstance(pairs, Mapping):
             pairs = dict(zip(("left", "right", same), zip(*pairs, strict=True), strict=False))
         self.columns = {name: np.asarray(column) for name, column in pairs.items()}

@@ -72,7 +72,7 @@ class RankedRetrieval(PairInferencer):
 
     Raises:
         ValueError: an argument is none of these, or judgements are not finite, not unique or none
-            at all. In a run: no row has role `gallery`, or no query has a judgement.
+            at all. In a run: no row has role `gallery`, or no query or no document has a judgement.
         UnknownNameError: a metric or the distance does not exist.
 
     Example:
@@ -114,8 +114,8 @@ class RankedRetrieval(PairInferencer):
         if gain not in _GAINS:
             msg = f"`gain` must be 'linear' or 'exponential', got {gain!r}"
             raise ValueError(msg)
-        if neighbors < 0:
-            msg = f"`neighbors` must be 0 or more, got {neighbors}"
+        if type(neighbors) is not int or neighbors < 0:
+            msg = f"`neighbors` must be a whole number of at least 0, got {neighbors!r}"
             raise ValueError(msg)
         check_distance(distance)
         self.name = name
@@ -128,7 +128,7 @@ class RankedRetrieval(PairInferencer):
 
     def reset(self) -> None:
         self._collected = PairRows(self.fetches[0], _CODE)
-        self._others = np.zeros(3, np.int64)  # the rows of other workers
+        self._others = np.zeros(4, np.int64)  # the rows of other workers
         self._passes: JudgedQueries | None = None
         self._totals: _Totals | None = None  # of the round
         self._done = _Totals([()] * len(self._metrics), np.zeros(3, np.int64))  # of those before
@@ -208,28 +208,33 @@ class RankedRetrieval(PairInferencer):
         return {"queries": queries, **passes.nearest()}
 
     def _own_rows(self) -> Ints:
-        """Return how many queries, documents and queries with judgements this worker has."""
+        """Return how many queries and documents this worker has, and how many are judged."""
         queries, documents = (self._collected.of(role) for role in ("query", "gallery"))
         judged = (queries.labels < len(self._judgements.queries)).sum()
-        return np.array([len(queries.ids), len(documents.ids), judged], np.int64)
+        known = (documents.labels < len(self._judgements.documents)).sum()
+        return np.array([len(queries.ids), len(documents.ids), judged, known], np.int64)
 
     def _check_rows(self) -> None:
-        """Raise unless the run has a corpus, and queries that were judged."""
-        _, documents, judged = self._others + self._own_rows()
+        """Raise unless the run has a corpus, and queries and documents that were judged."""
+        _, documents, judged, known = self._others + self._own_rows()
         if not documents:
             msg = (
                 "a corpus must be there, got no rows of role 'gallery'; pass "
                 'data={"query": ..., "gallery": ...}'
             )
             raise ValueError(msg)
-        if not judged:
-            ids = self._collected.of("query").ids[:3].tolist()
-            msg = (
-                f"`judgements` must have some for the queries, got none: the ids of queries are "
-                f"such as {ids}, and those judged such as {self._judgements.queries[:3].tolist()}; "
-                'give the rows a field "id"'
-            )
-            raise ValueError(msg)
+        for kind, role, count, given in (
+            ("queries", "query", judged, self._judgements.queries),
+            ("documents", "gallery", known, self._judgements.documents),
+        ):
+            if not count:
+                ids = self._collected.of(role).ids[:3].tolist()
+                msg = (
+                    f"`judgements` must have some for the {kind}, got none: the ids of {kind} are "
+                    f"such as {ids}, and those judged such as {given[:3].tolist()}; give the rows "
+                    'a field "id"'
+                )
+                raise ValueError(msg)
 
     def _prepared(self) -> JudgedQueries:
         """Return the passes of this worker's queries, planned when totals are merged."""

@@ -175,7 +175,7 @@ def any_shared(query_labels: npt.NDArray[Any], gallery_labels: npt.NDArray[Any])
     """Return whether any label is shared: `relevant` for sets of labels.
 
     Args:
-        query_labels: shape (Q, 1, C): not 0 in the columns of a row's labels (multi-hot).
+        query_labels: shape (Q, 1, C): 1 in the columns of a row's labels, else 0 (multi-hot).
         gallery_labels: shape (1, G, C).
 
     Example:
@@ -189,7 +189,16 @@ def any_shared(query_labels: npt.NDArray[Any], gallery_labels: npt.NDArray[Any])
             f"{('N', *query_labels.shape[2:])}"
         )
         raise ValueError(msg)
-    query, gallery = ((x != 0).astype(np.float32) for x in (query_labels[:, 0], gallery_labels[0]))
+    sets = query_labels[:, 0], gallery_labels[0]
+    for labels in sets:
+        wrong = labels[(labels != 0) & (labels != 1)]
+        if len(wrong):
+            msg = (
+                "`relevant=any_shared` needs labels of 0 and 1, one column a label (multi-hot), "
+                f"got {wrong.tolist()[0]!r}"
+            )
+            raise ValueError(msg)
+    query, gallery = (labels.astype(np.float32) for labels in sets)
     return np.asarray(query @ gallery.T > 0)
 
 

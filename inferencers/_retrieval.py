@@ -156,6 +156,9 @@ class Retrieval(PairInferencer):
         if pca is not None and (type(pca) is not int or pca < 1):
             msg = f"`pca` must be a whole number of at least 1, got {pca!r}"
             raise ValueError(msg)
+        if references != "max" and objects is None:
+            msg = f"`references` needs `objects`, the field whose rows they are, got {references!r}"
+            raise ValueError(msg)
         check_any_distance(distance)
         check_vote(vote, distance)
         self.name = name
@@ -243,7 +246,8 @@ class Retrieval(PairInferencer):
     def evidence(self) -> Mapping[str, Table]:
         """Return tables; those of queries hold this worker's, `"classes"` those of all.
 
-        - `"queries"`: id, label, and each metric's value, NaN where R = 0;
+        - `"queries"`: id, label, group (where queries have one), and each metric's value, NaN
+          where R = 0;
         - `"neighbors"`: id, rank from 1, and the neighbour's id (`neighbor`), label, score (minus
           the squared distance for l2) and relevance, for queries with R > 0;
         - `"classes"`: label, number of queries with and without relevant items, and means; a row
@@ -253,7 +257,8 @@ class Retrieval(PairInferencer):
             return {}
         rows, levels = self._rows.queries, self._levels
         names = [metric.name for metric in self._metrics]
-        tables = {"queries": query_table(rows, levels, self._passes.levels, names)}
+        values, groups = self._passes.levels, self._rows.query_groups
+        tables = {"queries": query_table(rows, groups, levels, values, names)}
         if self._kept:
             near = self._passes.kept.sorted()
             if not self._is_scored:

@@ -9,22 +9,36 @@ from milepost.inferencers._compared_labels import Ints
 from milepost.inferencers._evidence import Floats, Over, weighted_class_means
 from milepost.inferencers._inferencer import Table
 from milepost.inferencers._kept_neighbors import Neighbor
-from milepost.inferencers._levels import Level, as_array
+from milepost.inferencers._label_table import Labels
+from milepost.inferencers._levels import Level, as_array, beside
 from milepost.inferencers._pair_rows import RoleRows
 from milepost.inferencers._query_totals import QueryTotals
 from milepost.inferencers._query_values import QueryValues
 
 
 def query_table(
-    rows: RoleRows, levels: Sequence[Level], values: Sequence[QueryValues], names: Sequence[str]
+    rows: RoleRows,
+    groups: Sequence[Labels],
+    levels: Sequence[Level],
+    values: Sequence[QueryValues],
+    names: Sequence[str],
 ) -> Table:
-    """Return the value of each metric for each query, NaN where it has no relevant row."""
+    """Return the value of each metric for each query, NaN where it has no relevant row.
+
+    Args:
+        rows: the queries.
+        groups: the fields that make their groups; none: they are in none.
+        levels: of the labels.
+        values: of each level.
+        names: of the metrics.
+    """
     columns = {
         f"{level.prefix}{name}": column
         for level, own in zip(levels, values, strict=True)
         for name, column in zip(names, own.values.T, strict=True)
     }
-    return {"id": rows.ids, "label": as_array(rows.labels), **columns}
+    about = {"id": rows.ids, "label": as_array(rows.labels)}
+    return {**about, **({"group": beside(groups)} if groups else {}), **columns}
 
 
 def neighbor_table(

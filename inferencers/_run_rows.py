@@ -132,6 +132,11 @@ class RunRows:
         """The groups that queries leave out, and those that this worker's queries are in."""
         return self._known().groups
 
+    @property
+    def query_groups(self) -> tuple[Labels, ...]:
+        """The fields that make the groups of this worker's queries."""
+        return self._group_columns(self.queries) if self._has_groups else ()
+
     def part(self) -> Rows:
         """Return this worker's gallery rows as they are handed to all workers to be searched."""
         if self.needs_axes:

@@ -10,7 +10,7 @@ from milepost.inferencers._evidence import Floats, Over
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._label_table import as_labels
 from milepost.inferencers._listed_pairs import ListedPairs
-from milepost.inferencers._match_points import MatchPoints, check_calibration
+from milepost.inferencers._match_points import MatchPoints, check_calibration, check_group
 from milepost.inferencers._pair_list import PairList
 from milepost.inferencers._pair_report import PairReport
 from milepost.inferencers._scored_pairs import Columns, ScoredPairs, score_rows
@@ -98,7 +98,7 @@ class Verification(PairInferencer):
         labels: str = "same",
         *,
         pairs: Mapping[str, Any] | Sequence[tuple[Any, ...]] | None = None,
-        thresholds: Sequence[float] = (),
+        thresholds: float | Sequence[float] = (),
         far: float | Sequence[float] = (1e-2, 1e-3),
         folds: int | str | None = None,
         distance: Distance = "cosine",
@@ -116,6 +116,7 @@ class Verification(PairInferencer):
             msg = f"`folds` must be at least 2, or a field, got {folds}"
             raise ValueError(msg)
         check_calibration(calibrate_on)
+        check_group(group)
         self.name = name
         self._points = MatchPoints(thresholds, far, distance, with_accuracy=True)
         self._distance, self._calibrate_on = distance, calibrate_on

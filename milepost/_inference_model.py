@@ -48,7 +48,8 @@ class InferenceModel:
         indexer: None: `FaissIndexer()`.
         normalize_embeddings: whether to scale embeddings to length 1; one of zeros stays.
         embeddings: which output of the model is the embedding.
-        fields: names for the elements of tuple batches; by default `("input", "label")`.
+        fields: names for the elements of tuple batches; by default `("input", "label")`. Samples in
+            memory that have no name are the first.
         inputs: the fields that go to the model; by default the first of a tuple, and what the
             model's signature takes of a mapping.
         device: where the model runs; None: where it is. Elsewhere a copy takes the weights at

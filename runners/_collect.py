@@ -7,10 +7,11 @@ from milepost.callbacks import Solo
 from milepost.inferencers import Inferencer, Rows, State
 from milepost.predictors import Predictor
 from milepost.runners._arguments import check_least, check_positive
+from milepost.runners._batch import DEFAULT_FIELDS
 from milepost.runners._examination import Examination
 from milepost.runners._feed import Feed
 from milepost.runners._samples import in_memory
-from milepost.runners._source import Loading
+from milepost.runners._source import Loading, is_columns
 
 
 def collect(
@@ -34,7 +35,7 @@ def collect(
         fetches: fields of the batch and outputs of the model, as for an inferencer.
         take: is handed what was fetched, a batch at a time, in order, in the framework's own
             tensors; `"id"` and `"role"` are with it.
-        fields: names for the elements of tuple batches.
+        fields: names for the elements of tuple batches; samples without a name are the first.
         batch_size: rows a batch; None: the loader's own, else 64.
         num_workers: worker processes of a torch loader.
         prefetch: batches that are loaded ahead of the model; not for samples in memory.
@@ -57,12 +58,13 @@ def collect(
     check_least("prefetch", prefetch, 0)
     check_positive("timeout_s", timeout_s)
     loading = Loading(batch_size, num_workers, timeout_s)
-    samples = in_memory(data, loading.rows_a_batch(None))
+    names = tuple(fields or DEFAULT_FIELDS)
+    samples = in_memory(data, loading.rows_a_batch(None), names[0])
     taking = _Taking(fetches, take)
     Examination(
         Feed(
             {"query": data if samples is None else samples},
-            fields=fields,
+            fields=fields if samples is None or is_columns(data) else names[:1],
             size=None if samples is None else samples.size,
             loading=loading if samples is None else Loading(),
         ),

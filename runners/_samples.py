@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 
 from milepost.predictors import to_numpy
-from milepost.runners._batch import DEFAULT_FIELDS, count_rows
+from milepost.runners._batch import count_rows
 from milepost.runners._source import is_columns
 
 
@@ -30,8 +30,13 @@ class InMemory:
             yield {name: _batch_of(value[rows]) for name, value in self._columns.items()}
 
 
-def in_memory(data: Any, batch_size: int) -> InMemory | None:
+def in_memory(data: Any, batch_size: int, name: str) -> InMemory | None:
     """Return samples in memory as batches; None for what is to be read as it is.
+
+    Args:
+        data: arrays by name, a lone array, or a list of arrays or texts.
+        batch_size: rows a batch.
+        name: of the field that samples without a name are.
 
     Raises:
         TypeError: a list holds something else than arrays or texts; or `data` is a lone text.
@@ -42,7 +47,7 @@ def in_memory(data: Any, batch_size: int) -> InMemory | None:
     if is_columns(data):
         return InMemory(data, batch_size)
     if hasattr(data, "shape"):
-        return InMemory({DEFAULT_FIELDS[0]: data}, batch_size)
+        return InMemory({name: data}, batch_size)
     if not isinstance(data, list | tuple):
         return None
     wrong = next((x for x in data if not (isinstance(x, str) or hasattr(x, "shape"))), None)
@@ -52,7 +57,7 @@ def in_memory(data: Any, batch_size: int) -> InMemory | None:
             f"{type(wrong).__name__}; pass other samples as a torch Dataset or DataLoader"
         )
         raise TypeError(msg)
-    return InMemory({DEFAULT_FIELDS[0]: data}, batch_size)
+    return InMemory({name: data}, batch_size)
 
 
 def _batch_of(values: Any) -> Any:

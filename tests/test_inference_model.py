@@ -515,3 +515,15 @@ def test_an_index_saved_without_a_model_is_loaded_when_asked(tmp_path: Path) -> 
     assert im.predict_label(torch.eye(3)).tolist() == ["a", "b", "c"]
     with pytest.raises(ValueError, match="`method` 'centroid' needs a gallery that `save_index`"):
         im.predict_label(torch.eye(3), method="centroid")
+
+
+@pytest.mark.parametrize("inputs", [None, ("image",)])
+@pytest.mark.parametrize("convert", [lambda images: images, as_list, as_dataset])
+def test_samples_without_a_name_are_the_first_of_the_fields(
+    images: Tensor, model: nn.Sequential, inputs: Any, convert: Callable[[Tensor], Any]
+) -> None:
+    expected = mp.InferenceModel(model).get_embeddings(images)
+    named = mp.InferenceModel(model, fields=("image", "label"), inputs=inputs)
+    assert torch.equal(named.get_embeddings(convert(images)), expected)
+    named.train_indexer(labelled(images), labels="label")
+    assert named.predict_label(images).tolist() == (np.arange(len(images)) % 5).tolist()

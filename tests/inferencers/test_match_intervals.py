@@ -40,6 +40,17 @@ def test_a_pair_counts_as_often_as_its_rows_were_drawn(over: Any) -> None:
         assert found[name][0] == pytest.approx((pairs * match).sum() / pairs.sum(), abs=1e-12)
 
 
+def test_resampled_rates_are_shares() -> None:
+    rows = clustered(0, 24)
+    inferencer = MatchRate(thresholds=(0.95,), far=(0.1,))
+    _, tables = examined(inferencer, rows)
+    weights = np.random.default_rng(0).multinomial(24, np.full(24, 1 / 24), 500).astype(float)
+    found = inferencer.resampled(tables, weights, "query")
+    rates = np.stack([found[name] for name in found])
+    assert np.nanmin(rates) >= 0
+    assert np.nanmax(rates) <= 1
+
+
 def test_queries_drawn_twice_meet_the_gallery_twice() -> None:
     queries, gallery = clustered(3, 30), clustered(4, 40, "gallery")
     other = clustered(5, 40, "calibration")

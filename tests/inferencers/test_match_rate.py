@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -161,12 +162,20 @@ def test_the_curve_is_evidence() -> None:
     assert MatchRate().evidence() == {}
 
 
+def test_a_lone_threshold_needs_no_list() -> None:
+    rows = clustered(0, 20)
+    one, listed = (evaluate(partial(MatchRate, thresholds=t), rows) for t in (0.3, [0.3]))
+    assert one["match_rate_genuine@0.3"] == listed["match_rate_genuine@0.3"]
+
+
 def test_wrong_arguments_are_errors() -> None:
     with pytest.raises(ValueError, match=r"^`far` must be above 0 and at most 1, got \(0.0,\)$"):
         MatchRate(far=(0.0,))
     message = r"^`thresholds` must be finite, and for 'l2' not negative, got \(-1.0,\)$"
     with pytest.raises(ValueError, match=message):
         MatchRate(thresholds=(-1.0,), distance="l2")
+    with pytest.raises(ValueError, match=r"^`group` must be one field, got \('a', 'b'\)$"):
+        MatchRate(group=("a", "b"))  # type: ignore[arg-type]
     with pytest.raises(NonFiniteError, match=r"^`output` is NaN or infinite in 1 of 1 rows"):
         MatchRate().update(table("query", np.full((1, 2), np.nan), [0]))
 

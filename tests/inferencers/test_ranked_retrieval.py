@@ -214,6 +214,24 @@ def test_queries_that_no_judgement_knows_are_an_error() -> None:
         evaluate({"q": {"a": 1}}, ([0, 1], np.eye(2)), (["a"], [[1.0, 0.0]]))
 
 
+def test_a_corpus_of_which_no_document_was_judged_is_an_error() -> None:
+    message = (
+        "`judgements` must have some for the documents, got none: the ids of documents are such "
+        "as [0, 1], and those judged such as ['d0']; give the rows a field \"id\""
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        evaluate({"q": {"d0": 1}}, (["q"], [[1.0, 0.0]]), ([0, 1], np.eye(2)))
+
+
+def test_a_lone_document_in_place_of_a_list_is_an_error() -> None:
+    message = (
+        "`judgements` must hold grades by document, or documents, for each query, got 'd1' for "
+        "'q'; pass a list: ['d1']"
+    )
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        RankedRetrieval(judgements={"q": "d1"})
+
+
 def test_a_run_without_a_corpus_is_an_error() -> None:
     message = (
         "a corpus must be there, got no rows of role 'gallery'; pass "
@@ -229,7 +247,7 @@ def test_a_run_without_a_corpus_is_an_error() -> None:
         ({"k": ()}, "`k` must be whole numbers of at least 1, got ()"),
         ({"k": 0}, "`k` must be whole numbers of at least 1, got 0"),
         ({"gain": "log"}, "`gain` must be 'linear' or 'exponential', got 'log'"),
-        ({"neighbors": -1}, "`neighbors` must be 0 or more, got -1"),
+        ({"neighbors": -1}, "`neighbors` must be a whole number of at least 0, got -1"),
     ],
 )
 def test_arguments_out_of_range_are_an_error(options: Any, message: str) -> None:

@@ -161,6 +161,10 @@ def test_sets_of_labels_need_a_column_a_label() -> None:
     )
     with pytest.raises(ValueError, match=message):
         evaluate(lambda: Retrieval(relevant=any_shared), hierarchy(0, 5))
+    for labels, got in (([[3, 1], [1, 4]], "4"), ([["a", "b"], ["a", "c"]], "'a'")):
+        rows = table("query", np.eye(2), np.array(labels))
+        with pytest.raises(ValueError, match=rf"^`relevant=any_shared` needs .* 0 and 1,.*{got}$"):
+            evaluate(lambda: Retrieval(relevant=any_shared), rows)
 
 
 def test_labels_of_several_fields_are_equal_if_all_are() -> None:
@@ -246,13 +250,14 @@ def test_levels_are_asked_of_relevance_and_gain_one_by_one() -> None:
     "options",
     [
         {"labels": ("species", "genus"), "levels": True, "average": "class"},
-        {"labels": "both", "relevant": any_shared, "vote": "distance"},
+        {"labels": "tags", "relevant": any_shared, "vote": "distance"},
         {"labels": "species", "gain": lambda q, g: np.maximum(0, 3 - abs(q - g))},
     ],
     ids=["levels", "sets", "gains"],
 )
 def test_the_result_depends_neither_on_workers_nor_on_blocks(options: Any) -> None:
     rows = hierarchy(4, 60)
+    rows["tags"] = (rows["both"] + np.arange(2)) % 3 % 2
 
     def make(max_memory_bytes: int | None = None) -> Retrieval:
         retrieval = Retrieval(k=(1, 4), distance="l2", per_class=True, **options)

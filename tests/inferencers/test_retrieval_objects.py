@@ -215,3 +215,5 @@ def test_objects_of_two_labels_are_an_error_that_names_them() -> None:
         run([Retrieval(objects="item")], [rows])
     with pytest.raises(ValueError, match=r"^`references` must be 'max' or 'mean', got 'median'$"):
         Retrieval(objects="item", references="median")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^`references` needs `objects`, the field whose rows"):
+        Retrieval(references="mean")

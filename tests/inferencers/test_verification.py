@@ -264,6 +264,10 @@ def test_wrong_arguments_are_errors() -> None:
         Verification(calibrate_on="query")
     with pytest.raises(ValueError, match=r"^`pairs` must have columns of one value a pair"):
         Verification("output", pairs={"left": [1, 2], "right": [1]})
+    with pytest.raises(ValueError, match=r"^`pairs` must hold at least one, got none$"):
+        Verification("output", pairs=[])
+    with pytest.raises(ValueError, match=r"^`group` must be one field, got \('a', 'b'\)$"):
+        Verification(group=("a", "b"))  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match=r"^unknown column of `pairs` 'right'"):
         Verification("output", pairs={"left": [1, 2]})
     pairs = {"left": [1], "right": [2], "role": ["fit"]}

@@ -142,6 +142,23 @@ def test_intervals_do_not_depend_on_batches_or_on_the_order_of_rows() -> None:
     assert first == second
 
 
+@pytest.mark.parametrize("group", ["camera", ("camera", "site")])
+def test_groups_that_queries_leave_out_may_be_drawn(group: Any) -> None:
+    camera, site = np.arange(40) // 4 % 5, np.array(["in", "out"])[np.arange(40) // 20]
+    output = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
+    data = {"output": output, "label": np.arange(40) % 4, "camera": camera, "site": site}
+    retrieval = Retrieval(k=1, metrics="hit_rate", group=group)
+    runner = InferenceRunner(data, [retrieval], every="at start")
+    taker = Taker()
+    with Loop(None, callbacks=[runner], monitors=[taker]):
+        pass
+    expected = camera if group == "camera" else np.stack([camera.astype(str), site], axis=1)
+    found = taker.records[0].tables["retrieval/queries"]["group"]
+    np.testing.assert_array_equal(found, expected)
+    metrics = evaluate(None, data, [retrieval], confidence=Bootstrap(over="group"))
+    assert metrics["validation/hit_rate@1/low"] < metrics["validation/hit_rate@1/high"]
+
+
 def test_an_inferencer_without_labels_has_no_interval_over_classes() -> None:
     warning = r"evidence of 'mean' has no column 'label': no confidence intervals"
     with pytest.warns(RuntimeWarning, match=warning):

@@ -114,6 +114,13 @@ def test_data_of_no_known_kind_is_an_error() -> None:
         Feed(3, fields=None, size=None, loading=Loading())
 
 
+@pytest.mark.parametrize("labels", [[[1, 2], [3]], ["a", None]])
+def test_a_list_that_is_no_column_is_named(labels: Any) -> None:
+    message = r"^`data` must hold an array, .* for each field, got a list .* for 'label'; sets of"
+    with pytest.raises(TypeError, match=message):
+        Feed({"x": np.eye(2), "label": labels}, fields=None, size=None, loading=Loading())
+
+
 def test_ids_that_are_equal_are_equal_in_every_type() -> None:
     for ids in (np.arange(N, dtype=np.uint64), np.arange(N, dtype=np.int8)):
         feed = Feed({"x": values, "id": ids}, fields=None, size=None, loading=Loading())
