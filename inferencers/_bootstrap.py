@@ -5,6 +5,7 @@ of resamples.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias, final
 
@@ -18,7 +19,6 @@ Ints = npt.NDArray[np.int64]
 Resampled: TypeAlias = Callable[[Floats], Mapping[str, Floats]]
 
 _COLUMNS = {"class": "label", "group": "group"}
-_NONE: Floats = np.zeros(0)
 _FEWEST = 200  # resamples
 _MOST_ROWS = 2 * 10**7  # in all resamples
 _MOST_LEFT_OUT = 200
@@ -37,7 +37,8 @@ class Bootstrap:
     Model and gallery stay what they are. Where the queries of a class are alike (shots of one
     product, pages of one document) they are no independent evidence: `over="class"` draws whole
     classes, and so many units count as classes of equal size would: (number of rows)² / sum of
-    (rows of a class)². Where all queries agree, the interval has no width.
+    (rows of a class)². Where all queries agree, the interval has no width; of one unit alone it is
+    NaN.
 
     The same seed gives the same interval, whatever the batch size, the ranks and the order.
     Cost: the metrics of `resamples` resamples and of at most 200 parts of the data; above 20,000
@@ -101,13 +102,14 @@ class Bootstrap:
             return {}
         rng = np.random.default_rng(self.seed)
         values = resampled(np.ones((1, len(units))))
+        if units.max() == 0:  # one unit tells nothing of others
+            return dict.fromkeys(values, Interval(math.nan, math.nan))
         drawn = _collect(resampled, self._draw(units, rng))
-        several = units.max() > 0  # without the only unit nothing is left
-        left_out = _collect(resampled, _leave_out(units, rng)) if several else {}
+        left_out = _collect(resampled, _leave_out(units, rng))
         independent = len(units) ** 2 / float((np.bincount(units) ** 2).sum())
         reach = reach_of(self.level, independent)
         return {
-            name: find_interval(float(value[0]), drawn[name], left_out.get(name, _NONE), reach)
+            name: find_interval(float(value[0]), drawn[name], left_out[name], reach)
             for name, value in values.items()
         }
 

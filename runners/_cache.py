@@ -91,10 +91,13 @@ class CacheRun:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for user in self._users:
-            self._folder.drop(user.written) if self._refused else self._keep(user)
-        if self._room is not None:
-            self._folder.shrink()
+        try:
+            for user in self._users:
+                self._folder.drop(user.written) if self._refused else self._keep(user)
+            if self._room is not None:
+                self._folder.shrink()
+        except OSError as error:  # the metrics are found, and are not to be lost
+            _warn(f"not all could be kept ({error})")
 
     def of(self, predictor: Predictor) -> "CachedForward":
         """Return what runs batches through a predictor, or finds what it gave."""

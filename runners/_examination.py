@@ -109,8 +109,9 @@ class Examination:
             EvaluationError: the source, the model or an inferencer failed, here or on another rank.
         """
         world = self._world
-        wanted = self._takes_tables or self._confidence is not None
-        self._keep_evidence = world.broadcast(wanted)
+        wanted = self._takes_tables, self._confidence
+        takes_tables, self._confidence = world.broadcast(wanted)  # the chief's word counts
+        self._keep_evidence = takes_tables or self._confidence is not None
         predictor = agree(world, self._make_predictor)
         own = agree(world, predictor.buffers)
         shared = world.share(own if world.is_chief else None)
@@ -172,11 +173,11 @@ class Examination:
 
     def _cache_counts(self) -> dict[str, float]:
         """Return how many samples all ranks found in the cache, and how many they did not."""
-        if self._cached is None:
-            return {}
-        counts = self._world.gather((self._cached.hits, self._cached.misses))
-        hits, misses = map(sum, zip(*counts, strict=True))
-        return {"cache/hits": float(hits), "cache/misses": float(misses)}
+        cached = self._cached
+        own = None if cached is None else (cached.hits, cached.misses)
+        counts = [each for each in self._world.gather(own) if each is not None]
+        totals = map(sum, zip(*counts, strict=True))
+        return dict(zip(("cache/hits", "cache/misses"), map(float, totals), strict=False))
 
     def _deliver(self, pieces: Iterable[Fetched], coverage: Coverage, bar: Any) -> None:
         for fetched in pieces:

@@ -102,8 +102,8 @@ def deliver(fetched: Fetched, inferencers: Sequence[Inferencer]) -> None:
     if fetched.batch.roles is None:
         _deliver(fetched.arrays, [x for x in inferencers if fetched.batch.role in x.roles])
         return
-    for roles in dict.fromkeys(inferencer.roles for inferencer in inferencers):
-        looking = [inferencer for inferencer in inferencers if inferencer.roles == roles]
+    for roles in dict.fromkeys(tuple(inferencer.roles) for inferencer in inferencers):
+        looking = [inferencer for inferencer in inferencers if tuple(inferencer.roles) == roles]
         (rows,) = np.nonzero(np.isin(fetched.batch.roles, roles))
         if len(rows) == len(fetched.batch):
             _deliver(fetched.arrays, looking)

@@ -309,12 +309,12 @@ def test_a_wrong_option_is_an_error(options: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize("make", [ConfusionMatrix, Calibration])
-def test_a_single_unit_cannot_be_left_out(make: Callable[[], Inferencer]) -> None:
+def test_a_single_unit_tells_nothing_of_others(make: Callable[[], Inferencer]) -> None:
     label, output = np.ones(3, np.int64), np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 2.0]])
     rows = {"id": np.arange(3), "role": np.full(3, "query"), "output": output, "label": label}
     inferencer = make()
     tables = evidence(inferencer, rows)
     resampled = partial(inferencer.resampled, tables, over="class")
     found = Bootstrap(over="class").intervals(resampled, unit_table(tables))
-    for name, value in dict(inferencer.compute() or {}).items():
-        assert found[name] == pytest.approx((value, value))
+    assert found.keys() == dict(inferencer.compute() or {}).keys()
+    assert np.isnan(list(found.values())).all()

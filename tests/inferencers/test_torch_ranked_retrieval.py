@@ -7,13 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentence_transformers.sentence_transformer import evaluation
+from sentence_transformers.util import cos_sim
 
 from milepost.inferencers import RankedRetrieval
 from tests.inferencers.rounds import run
 from tests.inferencers.test_ranked_retrieval import evaluate, rows_of, small_case
-
-cos_sim = pytest.importorskip("sentence_transformers.util").cos_sim
-evaluation = pytest.importorskip("sentence_transformers.sentence_transformer.evaluation")
 
 PEER = {
     "accuracy@k": "hit_rate",

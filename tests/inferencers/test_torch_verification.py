@@ -5,18 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sentence_transformers.sentence_transformer import evaluation as peers
 
 from milepost.inferencers import Verification
 from tests.inferencers.rounds import Array, evaluate
-
-peers = pytest.importorskip("sentence_transformers.sentence_transformer.evaluation")
 
 
 def of_peer(left: Array, right: Array, same: Array, name: str) -> Any:
     """Return the evaluator's metrics of pairs; texts are the numbers of rows."""
     rows = torch.from_numpy(np.concatenate([left, right]))
 
-    class Evaluator(peers.BinaryClassificationEvaluator):  # type: ignore[name-defined]
+    class Evaluator(peers.BinaryClassificationEvaluator):
         def embed_inputs(self, model: Any, sentences: Any, **_: Any) -> Any:
             return rows[[int(sentence) for sentence in sentences]]
 

@@ -98,6 +98,13 @@ def test_an_inferencer_is_given_the_rows_of_its_roles() -> None:
     assert metrics["validation/error@1"] == wrong[roles == "query"].mean()
 
 
+def test_roles_may_be_given_as_a_list() -> None:
+    mean = ScalarStats("label")
+    mean.roles = ["query"]  # type: ignore[assignment]
+    metrics = evaluate(Same(), COLUMNS, [mean, *pairs()], batch_size=4, inputs=("input",))
+    assert metrics["validation/label"] == pytest.approx(labels[roles == "query"].mean())
+
+
 def test_a_batch_that_is_too_large_is_halved_with_its_roles() -> None:
     def forward(model: Any, batch: Any) -> Any:
         if len(batch["input"]) > 3:

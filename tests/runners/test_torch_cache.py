@@ -257,6 +257,19 @@ def test_a_folder_that_is_cleared_meanwhile_keeps_nothing(tmp_path: Path) -> Non
     assert folder.read("ab") is None
 
 
+def test_metrics_are_not_lost_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: CacheFolder, written: Any) -> None:
+        raise PermissionError(13, "not yours")
+
+    plain, _ = examine(net())
+    monkeypatch.setattr(CacheFolder, "keep", refuse)
+    with pytest.warns(RuntimeWarning, match=r"^cache: not all could be kept .*not yours"):
+        metrics, _ = examine(net(), cache=tmp_path)
+    assert metrics == plain
+
+
 def test_several_may_share_a_folder_at_once(tmp_path: Path) -> None:
     entry = Entry(("output",), {"output": Packed("float32", (2,), (1,), memoryview(b"01234567"))})
     keys = [f"{number:064x}" for number in range(20)]
