@@ -27,6 +27,7 @@ class Record:
         error: why the evaluation failed; None if it did not.
         tables: the evidence, as `"<inferencer>/<table>"`; on the chief alone, and only if one of
             its monitors takes tables or confidence intervals are asked for.
+        columns: by table, which of its columns hold a metric of single rows, and its full name.
 
     Raises:
         ValueError: a scalar or a timing has the name of another field.
@@ -41,6 +42,7 @@ class Record:
     timings: Mapping[str, float] = dataclasses.field(default_factory=dict)
     error: str | None = None
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    columns: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if _FIELDS.isdisjoint(self.scalars) and _FIELDS.isdisjoint(self.timings):

@@ -13,6 +13,7 @@ from milepost.inferencers._inferencer import State as State
 from milepost.inferencers._inferencer import Table as Table
 from milepost.inferencers._bootstrap import Bootstrap as Bootstrap
 from milepost.inferencers._interval import Interval as Interval
+from milepost.inferencers._evidence import NO_METRICS as NO_METRICS
 from milepost.inferencers._evidence import Over as Over
 from milepost.inferencers._evidence import unit_table as unit_table
 from milepost.inferencers._evidence import weighted_means as weighted_means

@@ -15,7 +15,8 @@ Over: TypeAlias = Literal["query", "class", "group"]
 """What is drawn in a resample: single rows, all of one `label`, or all of one `group`."""
 
 _UNITS = ("queries", "samples")
-_NO_METRICS = ("id", "label", "group")
+NO_METRICS = ("id", "label", "group")
+"""Columns of evidence that tell what a row is, and never hold a metric."""
 
 
 def unit_table(tables: Mapping[str, Columns]) -> Columns:
@@ -74,7 +75,7 @@ def _metrics(table: Columns) -> tuple[list[str], Floats, Floats]:
     columns = {
         name: column
         for name, column in table.items()
-        if name not in _NO_METRICS and column.ndim == 1 and column.dtype.kind in "biuf"
+        if name not in NO_METRICS and column.ndim == 1 and column.dtype.kind in "biuf"
     }
     rows = len(next(iter(table.values()), ()))
     values = np.array(list(columns.values()), np.float64).reshape(len(columns), rows)

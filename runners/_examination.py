@@ -16,12 +16,12 @@ from milepost.runners._feed import Draws, Feed, pinned
 from milepost.runners._fetch import Fetched, deliver
 from milepost.runners._forward import Forward
 from milepost.runners._in_step import in_step
-from milepost.runners._metrics import compute, find_intervals, joined, unique_names
+from milepost.runners._metrics import compute, find_intervals, full_names, joined, unique_names
 from milepost.runners._prefetch import Prefetch
 from milepost.runners._replicas import map_over
 from milepost.runners._rounds import merge, scan
 from milepost.runners._stages import Stages
-from milepost.runners._tables import Tables, flat, gather_tables
+from milepost.runners._tables import Tables, flat, gather_tables, metric_columns
 from milepost.runners._together import agree
 
 
@@ -29,11 +29,13 @@ class Result(NamedTuple):
     """What one evaluation gave.
 
     `metrics` is None where a role had no samples, which `empty` names; `tables` are those of all
-    ranks, by inferencer and name, on the chief.
+    ranks, by inferencer and name, on the chief, and `columns` the names of the metrics that
+    columns of theirs hold.
     """
 
     metrics: dict[str, float] | None
     tables: Tables
+    columns: dict[str, dict[str, str]]
     timings: dict[str, float]
     weights: Callable[[], Mapping[str, Any]]
     empty: str | None = None
@@ -123,10 +125,10 @@ class Examination:
             draws = world.gather(agree(world, self._feed.draw))
             seen = self._check(agree(world, lambda: self._pass(predictor, draws)))
             empty = next((role for role, count in seen.items() if not count), self._lacking())
-            metrics, tables = (None, {}) if empty else self._compute()
+            metrics, tables, columns = (None, {}, {}) if empty else self._compute()
             agree(world, stack.close)
         timings = self._stages.timings(sum(seen.values())) | self._cache_counts()
-        return Result(metrics, tables, timings, predictor.weights, empty)
+        return Result(metrics, tables, columns, timings, predictor.weights, empty)
 
     def _check(self, own: dict[str, Ids]) -> dict[str, int]:
         """Return how many samples of each role were seen on all ranks, if they were the set."""
@@ -217,8 +219,8 @@ class Examination:
         total = None if None in sizes else sum(size or 0 for size in sizes) // self._world.size
         return _Bar(desc=self._title, total=total, unit=" samples", leave=False, disable=None)
 
-    def _compute(self) -> tuple[dict[str, float], Tables]:
-        """Return the metrics, the same on every rank, and the tables, on the chief alone."""
+    def _compute(self) -> tuple[dict[str, float], Tables, dict[str, dict[str, str]]]:
+        """Return the metrics, the same on every rank; on the chief alone tables and columns."""
         world = self._world
         named = dict(zip(unique_names(self._inferencers), self._inferencers, strict=True))
         own = named if world.is_chief else {}  # the chief computes for all
@@ -233,7 +235,8 @@ class Examination:
             with self._stages.of("evidence"):
                 tables = {name: gather_tables(x, world) for name, x in named.items()}
         intervals = self._find_intervals(own, tables)
-        return world.broadcast(joined(metrics, intervals)), flat(tables)
+        columns = metric_columns(tables, full_names(metrics))
+        return world.broadcast(joined(metrics, intervals)), flat(tables), columns
 
     def _find_intervals(
         self, inferencers: Mapping[str, Inferencer], tables: Mapping[str, Tables]

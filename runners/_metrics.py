@@ -39,23 +39,31 @@ def find_intervals(
     return bootstrap.intervals(resampled, table)
 
 
+def full_names(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
+    """Return the name under which each metric of each inferencer is logged.
+
+    A metric that several compute is prefixed, in each, by the inferencer's own name.
+    """
+    counts = Counter(key for each in metrics.values() for key in each)
+    return {
+        name: {key: f"{name}/{key}" if counts[key] > 1 else key for key in each}
+        for name, each in metrics.items()
+    }
+
+
 def joined(
     metrics: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Mapping[str, Interval]]
 ) -> dict[str, float]:
     """Return the scalars of all inferencers: each metric with the ends of its interval.
 
-    A metric that several compute is prefixed, in each, by the inferencer's own name.
-
     Args:
         metrics: by the name of the inferencer.
         intervals: by the name of the inferencer; not every metric has one.
     """
-    counts = Counter(key for each in metrics.values() for key in each)
     scalars = {}
-    for name, each in metrics.items():
-        for key, value in each.items():
-            full = f"{name}/{key}" if counts[key] > 1 else key
-            scalars[full] = value
+    for name, names in full_names(metrics).items():
+        for key, full in names.items():
+            scalars[full] = metrics[name][key]
             if interval := intervals.get(name, {}).get(key):
                 scalars[f"{full}/low"], scalars[f"{full}/high"] = interval
     return scalars

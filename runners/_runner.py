@@ -232,9 +232,12 @@ class InferenceRunner(Callback):
             {f"{self.name}/{key}": value for key, value in part.items()}
             for part in (result.metrics, result.timings)
         )
-        trainer.publish(
-            record(scalars=metrics, timings=timings, tables=result.tables), result.weights
-        )
+        columns = {
+            table: {column: f"{self.name}/{metric}" for column, metric in each.items()}
+            for table, each in result.columns.items()
+        }
+        evidence = {"tables": result.tables, "columns": columns}
+        trainer.publish(record(scalars=metrics, timings=timings, **evidence), result.weights)
         return metrics
 
     def _examine(self, trainer: Trainer) -> Result:

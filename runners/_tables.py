@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.callbacks import World
-from milepost.inferencers import Inferencer, Rows
+from milepost.inferencers import NO_METRICS, Inferencer, Rows
 from milepost.runners._rounds import BLOCK_BYTES, blocks
 from milepost.runners._together import agree
 
@@ -41,6 +41,27 @@ def gather_tables(inferencer: Inferencer, world: World) -> Tables:
 def flat(tables: Mapping[str, Tables]) -> Tables:
     """Return the tables of several inferencers as `"<inferencer>/<table>"`."""
     return {f"{owner}/{name}": x for owner, each in tables.items() for name, x in each.items()}
+
+
+def metric_columns(
+    tables: Mapping[str, Tables], names: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Return which columns of each table hold a metric of its inferencer, with its full name.
+
+    Args:
+        tables: by inferencer and name.
+        names: the full names of the metrics of each inferencer; on the chief.
+    """
+    return {
+        f"{owner}/{name}": {
+            column: names[owner][column]
+            for column in table
+            if column in names[owner] and column not in NO_METRICS
+        }
+        for owner, each in tables.items()
+        for name, table in each.items()
+        if owner in names
+    }
 
 
 def _checked(inferencer: Inferencer) -> Tables:

@@ -42,7 +42,8 @@ def record(step: int, **tables: Mapping[str, Any]) -> mp.Record:
         f"{owner}/samples": {key: np.array(column) for key, column in table.items()}
         for owner, table in tables.items()
     }
-    return mp.Record(runner="test", scalars=scalars, step=step, tables=arrays)
+    columns = {f"{owner}/samples": {"x": f"test/{owner}/x"} for owner in tables}
+    return mp.Record(runner="test", scalars=scalars, step=step, tables=arrays, columns=columns)
 
 
 def write(rundir: Path, *records: mp.Record) -> Path:
@@ -91,8 +92,9 @@ def test_of_equal_changes_those_in_all_metrics_come_first_and_then_ids(tmp_path:
     def table(x: list[float], y: list[float]) -> mp.Record:
         columns = {"id": np.arange(4), "x": np.array(x), "y": np.array(y)}
         scalars = {"test/x": 0.5, "test/y": 0.5}
+        metrics = {"m/queries": {"x": "test/x", "y": "test/y"}}
         tables = {"m/queries": columns}
-        return mp.Record(runner="test", scalars=scalars, step=1, tables=tables)
+        return mp.Record(runner="test", scalars=scalars, step=1, tables=tables, columns=metrics)
 
     one = write(tmp_path / "1", table([0, 0, 1, 0], [0, 0, 0, 0]))
     two = write(tmp_path / "2", table([1, 1, 0, 0], [0, 0, 0.5, 1]))

@@ -11,7 +11,6 @@ import numpy as np
 from milepost.callbacks._record import Record, Table
 from milepost.callbacks.monitors._monitor import Monitor
 
-_NO_METRICS = ("id", "label", "group")
 _LONGEST = 80  # characters of a name of a file
 
 
@@ -76,11 +75,7 @@ def file_name(name: str) -> str:
 def _metadata(record: Record, name: str) -> dict[str, str]:
     """Return what a file says of itself."""
     owner, _, table = name.rpartition("/")
-    metrics = {}
-    for column in (each for each in record.tables[name] if each not in _NO_METRICS):
-        for full in (f"{record.runner}/{column}", f"{record.runner}/{owner}/{column}"):
-            if full in record.scalars:
-                metrics[column] = full
+    metrics = dict(record.columns.get(name, {}))
     place = {"runner": record.runner, "step": record.step, "epoch": record.epoch}
     about = {**place, "inferencer": owner, "table": table, "metrics": metrics}
     return {"milepost": json.dumps(about)}

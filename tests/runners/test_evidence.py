@@ -12,6 +12,7 @@ from milepost.callbacks import Loop, Record
 from milepost.callbacks.monitors import Monitor
 from milepost.errors import CoverageError
 from milepost.inferencers import (
+    BinaryClassificationStats,
     Bootstrap,
     Inferencer,
     MatchRate,
@@ -67,8 +68,8 @@ class Taker(Monitor):
         self.records.append(record)
 
 
-def taken(*inferencers: Inferencer, **options: Any) -> Record:
-    runner = InferenceRunner(DATA, inferencers, every="at start", **options)
+def taken(*inferencers: Inferencer, data: Any = DATA, **options: Any) -> Record:
+    runner = InferenceRunner(data, inferencers, every="at start", **options)
     taker = Taker()
     with Loop(None, callbacks=[runner], monitors=[taker]):
         pass
@@ -96,6 +97,19 @@ def test_match_rates_of_queries_are_found_for_confidence_alone() -> None:
     assert set(record.tables) == {*tables, "match_rate/queries"}
     low, high = (record.scalars[f"validation/auc/{end}"] for end in ("low", "high"))
     assert low < record.scalars["validation/auc"] < high
+
+
+def test_a_column_of_another_inferencers_metric_is_not_that_metric() -> None:
+    data = {"score": np.array([0.1, 0.9]), "other": np.array([0.2, 0.4]), "label": np.arange(2)}
+    stats = BinaryClassificationStats("other")  # whose samples have a column `score`
+    found = taken(stats, ScalarStats("score"), ScalarStats("score"), data=data)
+    samples = "binary_classification_stats/samples"
+    assert "score" in found.tables[samples]
+    assert found.columns == {
+        samples: {},
+        "scalar_stats/samples": {"score": "validation/scalar_stats/score"},
+        "scalar_stats_2/samples": {"score": "validation/scalar_stats_2/score"},
+    }
 
 
 def test_a_monitor_gets_tables_by_inferencer_sorted_by_id() -> None:
