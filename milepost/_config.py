@@ -16,6 +16,7 @@ import yaml
 from milepost import errors
 from milepost._plugins import registered
 
+_RECIPES = Path(__file__).with_name("configs")
 _NAMED = ("milepost.inferencers", "milepost.callbacks", "milepost.callbacks.monitors")
 
 Names = Collection[str] | None
@@ -25,11 +26,20 @@ Names = Collection[str] | None
 def read(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds.
 
+    Args:
+        path: the file, or the name of a recipe that is shipped, such as `digits`.
+
     Raises:
+        UnknownNameError: it is a name, and no recipe's.
         OSError: the file cannot be read.
         TypeError: it does not hold a mapping.
         ValueError: it is not YAML.
     """
+    if path.suffix == "" and path.name == str(path) and not path.exists():
+        shipped = {each.stem: each for each in _RECIPES.glob("*.yaml")}
+        if path.name not in shipped:
+            raise errors.unknown_name("recipe", path.name, shipped)
+        path = shipped[path.name]
     try:
         with path.open(encoding="utf-8") as file:
             config = yaml.safe_load(file)

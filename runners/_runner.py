@@ -236,8 +236,8 @@ class InferenceRunner(Callback):
             table: {column: f"{self.name}/{metric}" for column, metric in each.items()}
             for table, each in result.columns.items()
         }
-        evidence = {"tables": result.tables, "columns": columns}
-        trainer.publish(record(scalars=metrics, timings=timings, **evidence), result.weights)
+        evidence = partial(record, tables=result.tables, columns=columns)
+        trainer.publish(evidence(scalars=metrics, timings=timings), result.weights)
         return metrics
 
     def _examine(self, trainer: Trainer) -> Result:

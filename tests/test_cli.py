@@ -89,6 +89,18 @@ def test_an_evaluation_leaves_what_can_be_compared_in_a_folder_of_its_own(
     assert "again holds a run already" in capsys.readouterr().err
 
 
+def test_a_recipe_that_is_shipped_is_found_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "digits", "--print_config"]) == 0
+    by_name = capsys.readouterr().out
+    assert main(["run", DIGITS, "--print_config"]) == 0
+    assert capsys.readouterr().out == by_name
+    assert main(["run", "digit"]) == 2
+    reason = capsys.readouterr().err
+    assert "unknown recipe 'digit'; did you mean 'digits'? There are: " in reason
+    Path("digits").touch()  # a file of that name comes first
+    assert main(["run", "digits", "--print_config"]) == 2
+
+
 def test_two_runs_with_one_seed_are_equal() -> None:
     for rundir in ("a", "b"):
         assert main(["run", DIGITS, *SMALL, "--rundir", rundir]) == 0
