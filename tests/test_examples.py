@@ -13,6 +13,7 @@ from milepost.configs.digits import ConvNet, Digits
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_two_ranks_log_once_what_one_process_gives_for_the_same_weights(tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*torchrun, "--nproc-per-node=2", "examples/two_ranks.py", str(tmp_path)]

@@ -10,7 +10,7 @@ import torch  # noqa: F401
 
 LIBRARIES = ("tensorflow", "torch", "faiss", "milepost")
 ORDERS = [*itertools.permutations(LIBRARIES), ("pyarrow", *LIBRARIES[::-1])]
-QUICK = {ORDERS[0], ORDERS[-1]}
+QUICK = {ORDERS[-1]}
 USE_ALL = """
 import keras, numpy as np, tempfile
 rows = np.eye(64, dtype=np.float32)

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tensorflow  # noqa: F401, this file is left out where it is not installed
 
 SCRIPT = Path(__file__).with_name("mirrored_script.py")
 
 
+@pytest.mark.slow
 def test_all_replicas_of_a_mirrored_strategy_are_used_and_give_exact_metrics() -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT],
