@@ -16,6 +16,7 @@ from milepost._cli import main
 
 DIGITS = str(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml")
 SMALL = ["--epochs=2", "--train.copies=1", "--train.orientations=false", "--model.width=8"]
+SMALL += ["--train.classes=[0, 1]", "--runners.validation.data.classes=[5, 6]"]
 
 
 @pytest.fixture(autouse=True)
