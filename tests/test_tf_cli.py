@@ -15,7 +15,6 @@ from milepost.configs import digits_keras
 DIGITS = str(Path(__file__).resolve().parents[1] / "configs" / "digits_keras.yaml")
 SMALL = ["--epochs=2", "--train.copies=1", "--train.orientations=false", "--model.width=8"]
 SMALL += ["--threads=null"]  # TensorFlow runs in this process already
-SMALL += ["--train.classes=[0, 1]", "--runners.validation.data.classes=[5, 6]"]
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,9 @@ def run_ranks(size: int, *arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+pytestmark = pytest.mark.xdist_group("world")  # whose ranks run once
+
+
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What each of two ranks saw."""

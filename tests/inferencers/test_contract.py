@@ -289,7 +289,16 @@ DEFINED = [
 SINGLE = [name for name, case in CASES.items() if not isinstance(case.make(), PairInferencer)]
 
 
-@pytest.fixture(params=list(CASES))
+LONG = (  # each is much like a case beside it
+    "MatchRate in a gallery with the queries",
+    "MatchRate of a gallery by group",
+    "MatchRate calibrated",
+)
+
+
+@pytest.fixture(
+    params=[pytest.param(x, marks=[pytest.mark.slow] if x in LONG else []) for x in CASES]
+)
 def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 

@@ -36,6 +36,9 @@ def expected() -> dict[str, Any]:
     return results
 
 
+pytestmark = pytest.mark.xdist_group("ranks")  # whose ranks run once
+
+
 @pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What each rank of a world of 2, and of 3, reports."""
