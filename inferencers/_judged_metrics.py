@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from milepost.errors import unknown_name
+from milepost.inferencers._metric_names import metric_names
 from milepost.neighbors import (
     average_precision,
     average_precision_at_r,
@@ -107,17 +107,4 @@ def judged_metrics(names: str | Sequence[str] | None, k: Sequence[int]) -> tuple
     Raises:
         UnknownNameError: a name is none of them.
     """
-    chosen = [names] if isinstance(names, str) else names
-    metrics = [each for name in (_ALL if chosen is None else chosen) for each in _expand(name, k)]
-    return tuple({metric.name: metric for metric in metrics}.values())
-
-
-def _expand(name: str, k: Sequence[int]) -> list[JudgedMetric]:
-    base, _, depth = name.partition("@")
-    if name in _WHOLE:
-        return [JudgedMetric(name, name, None)]
-    if base in (*_AT_K, *_OF_GRADES) and (name == base or (depth.isdecimal() and int(depth) > 0)):
-        depths = k if name == base else [int(depth)]
-        return [JudgedMetric(f"{base}@{each}", base, each) for each in depths]
-    known = [known if known in _WHOLE else f"{known}@k" for known in _ALL]
-    raise unknown_name("metric", name, known)
+    return tuple(JudgedMetric(*name) for name in metric_names(names, k, _ALL, _WHOLE))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from milepost.errors import unknown_name
+from milepost.inferencers._metric_names import metric_names
 from milepost.neighbors import (
     average_precision,
     average_precision_at_r,
@@ -110,20 +110,4 @@ def ranking_metrics(
     Raises:
         UnknownNameError: a name is none of them.
     """
-    metrics: dict[str, RankingMetric] = {}
-    chosen = [names] if isinstance(names, str) else names
-    for name in _ALL if chosen is None else chosen:
-        for metric in _expand(name, k):
-            metrics[metric.name] = metric
-    return tuple(metrics.values())
-
-
-def _expand(name: str, k: Sequence[int]) -> list[RankingMetric]:
-    base, _, depth = name.partition("@")
-    if name in _WHOLE:
-        return [RankingMetric(name, name, None)]
-    if base in (*_AT_K, _KNN) and (name == base or (depth.isdecimal() and int(depth) > 0)):
-        depths = k if name == base else [int(depth)]
-        return [RankingMetric(f"{base}@{each}", base, each) for each in depths]
-    known = [known if known in _WHOLE else f"{known}@k" for known in _ALL]
-    raise unknown_name("metric", name, known)
+    return tuple(RankingMetric(*name) for name in metric_names(names, k, _ALL, _WHOLE))
