@@ -11,8 +11,11 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_FRAMEWORKS = ("torch", "tensorflow", "keras", "mkdocs", "sentence_transformers")
-_NEED_TORCH = ("pytorch_metric_learning", "torchmetrics")
+_FRAMEWORKS = ("torch", "tensorflow", "keras", "mkdocs", "sentence_transformers", "wandb", "mlflow")
+_NEED_TORCH = (
+    *("pytorch_metric_learning", "torchmetrics"),
+    *("lightning", "pytorch_lightning", "transformers", "ignite", "accelerate"),
+)
 _TESTS = Path(__file__).parent
 _left_out: set[str] = set()
 
