@@ -15,6 +15,7 @@ import milepost as mp
 from milepost import _listing
 from milepost._cli import main
 from milepost.callbacks import trainers
+from tests.pages import blocks_only_shown
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = """
@@ -173,6 +174,14 @@ assert (training.step, training.epoch, training.stop_reason) == (6, 2, "enough")
 assert [step for step, _ in training.monitors.get_history("own/calibration_error")] == [3, 6]
 assert len(training.monitors.get_history("train/loss")) == 6
 """
+
+
+def test_the_page_shows_the_trainer_of_the_example() -> None:
+    (shown,) = (code for code in blocks_only_shown("docs/plugins.md") if "_begin" in code)
+    example = (ROOT / "examples/plugin/milepost_example.py").read_text()
+    whole = {line.strip() for line in example.splitlines()}
+    own = {line.partition("  #")[0].strip() for line in shown.splitlines() if "def " not in line}
+    assert own - {line.partition("  #")[0] for line in whole} == set()
 
 
 def test_the_example_is_built_installed_and_used_by_its_names(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ class WandB(Monitor):
     """Writes to a run of Weights & Biases: scalars, timings, errors, pictures, histograms, tables.
 
     A run that is active is used, and left open; else one is started, and finished at the end, as
-    failed if an error ended the training. Each record is a row of its own, whose `step` is the axis
-    of its metrics: W&B's own count only orders the rows, so that none is dropped for coming late.
-    `epoch` and `elapsed_s` are axes to choose from. A record without a step takes its own number.
+    failed if an error ended the training. Each record is a row of its own, with a second one for
+    pictures and tables. Its `step` is the axis of the metrics; W&B's own count only orders the
+    rows, so that none is dropped for coming late. `epoch` and `elapsed_s` are axes to choose from.
+    A record without a step takes its own number.
 
     What W&B keeps for itself or what names of files cannot hold becomes `-`: an empty name, an
     underscore in front, a backslash, and each of `: * ? " < > |`.
@@ -75,26 +76,26 @@ class WandB(Monitor):
         self._opened()
 
     def write(self, record: Record) -> None:
-        """Add a row to the run."""
+        """Add a row to the run, and one for pictures and tables."""
         run = self._opened()
         import wandb
 
-        values: dict[str, Any] = {
-            **record.scalars,
-            **record.timings,
-            **{name: wandb.Image(as_image(x)) for name, x in record.pictures.items()},
-            **{name: _histogram(wandb, x) for name, x in record.histograms.items()},
-        }
         prefix = record.runner or "train"
+        values: dict[str, Any] = {**record.scalars, **record.timings}
+        values |= {name: _histogram(wandb, x) for name, x in record.histograms.items()}
         if record.error is not None:
             values[f"{prefix}/error"] = record.error
-        if self._max_rows > 0:
-            for name, table in record.tables.items():
-                values[f"{prefix}/{name}"] = _table(wandb, thinned(table, self._max_rows))
-        row = {axis: x for axis in _AXES if (x := getattr(record, axis)) is not None}
-        row.setdefault("step", self._records)
+        axes = {axis: x for axis in _AXES if (x := getattr(record, axis)) is not None}
+        row = {"_timestamp": record.time, "step": self._records, **axes}
         self._records += 1
-        run.log({"_timestamp": record.time, **row, **{self._key(x): y for x, y in values.items()}})
+        if values:
+            run.log(row | {self._key(name): x for name, x in values.items()})
+        shown = {name: wandb.Image(as_image(x)) for name, x in record.pictures.items()}
+        if self.takes_tables:
+            for name, table in record.tables.items():
+                shown[f"{prefix}/{name}"] = _table(wandb, thinned(table, self._max_rows))
+        if shown:  # if they cannot be shown, the numbers are there
+            run.log(row | {self._key(name): x for name, x in shown.items()})
 
     def on_exception(self, error: BaseException) -> None:
         """Note that the run has failed."""

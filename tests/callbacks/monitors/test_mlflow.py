@@ -12,6 +12,7 @@ from PIL import Image
 import milepost as mp
 from milepost.callbacks import Loop, Record, Solo
 from milepost.callbacks.monitors import MLflow
+from tests.pages import block, blocks_only_shown
 
 pytestmark = [
     pytest.mark.xdist_group("backends"),
@@ -163,6 +164,15 @@ def test_a_rank_that_is_not_the_chief_has_no_run(
     with Loop(None, monitors=[make_mlflow()]) as loop:
         loop.log({"x": 2.0})
     assert mlflow.search_runs([_experiment(tmp_path)], output_format="list") == []
+
+
+@pytest.mark.usefixtures("backends")
+def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = [code for code in blocks_only_shown("docs/monitors.md") if "WandB" not in code]
+    exec("".join([block("docs/monitors.md", "python"), *shown]).replace("digits", "page"), {})
+    (run,) = mlflow.search_runs(experiment_names=["page"], output_format="list")
+    assert [step for step, _ in points(run, "validation/hit_rate_at_1")] == [3, 6]
 
 
 def _experiment(folder: Path) -> Any:

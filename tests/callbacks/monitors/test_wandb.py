@@ -1,5 +1,6 @@
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from PIL import Image
 from milepost.callbacks import Loop, Record, Solo
 from milepost.callbacks.monitors import WandB
 from tests.callbacks.monitors.offline_runs import read_records, read_rows
+from tests.pages import block, blocks_only_shown
 
 pytestmark = pytest.mark.xdist_group("backends")
 PICTURE = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
@@ -66,9 +68,9 @@ def own(row: dict[str, Any]) -> dict[str, Any]:
 
 def test_each_record_is_a_row_over_the_step_that_it_has(folder: Path) -> None:
     rows = read_rows(folder)
-    assert [row["_step"] for row in rows] == list(range(len(RECORDS)))
-    assert [row["step"] for row in rows] == [20, 10, 2, 20, 20, 30]
-    assert own(rows[1]) == {"step": 10, "test/hit_rate@0.5": 0.25}
+    assert [row["_step"] for row in rows] == list(range(7))
+    assert [row["step"] for row in rows] == [20, 20, 10, 2, 20, 20, 30]  # the first has a table
+    assert own(rows[2]) == {"step": 10, "test/hit_rate@0.5": 0.25}
 
 
 def test_scalars_timings_and_moments_are_written(folder: Path) -> None:
@@ -96,29 +98,29 @@ def test_every_metric_has_the_step_for_its_axis(folder: Path) -> None:
 
 
 def test_what_weights_and_biases_keeps_for_itself_has_another_name(folder: Path) -> None:
-    assert own(read_rows(folder)[2]) == {"step": 2, "-private": 1, "-": 2}
+    assert own(read_rows(folder)[3]) == {"step": 2, "-private": 1, "-": 2}
 
 
 def test_a_picture_is_a_file(folder: Path) -> None:
-    row = read_rows(folder)[3]
+    row = read_rows(folder)[4]
     assert row["validation/roc/_type"] == "image-file"
     path = next(folder.glob("wandb/offline-run-*/files")) / row["validation/roc/path"]
     assert np.array_equal(Image.open(path), PICTURE)
 
 
 def test_a_histogram_has_its_bins(folder: Path) -> None:
-    row = read_rows(folder)[4]
+    row = read_rows(folder)[5]
     assert row["weights/_type"] == "histogram"
     assert (row["weights/values"][0], row["weights/values"][-1]) == (1, 2)
     assert (row["weights/bins"][0], row["weights/bins"][-1]) == (0, 1)
 
 
 def test_an_error_is_a_text(folder: Path) -> None:
-    assert own(read_rows(folder)[5]) == {"step": 30, "validation/error": "ValueError: no"}
+    assert own(read_rows(folder)[6]) == {"step": 30, "validation/error": "ValueError: no"}
 
 
 def test_a_large_table_is_thinned(folder: Path) -> None:
-    row = read_rows(folder)[0]
+    row = read_rows(folder)[1]
     name = "validation/retrieval/queries"
     assert (row[f"{name}/_type"], row[f"{name}/nrows"]) == ("table-file", 5)
     path = next(folder.glob("wandb/offline-run-*/files")) / row[f"{name}/path"]
@@ -173,6 +175,17 @@ def fail(monitor: WandB) -> NoReturn:
         raise KeyboardInterrupt
 
 
+def test_numbers_are_kept_where_pictures_fail(
+    make_wandb: Callable[[], WandB], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with Loop(None, monitors=[make_wandb()]) as loop:
+        with pytest.warns(RuntimeWarning, match="pillow is not installed"):
+            loop.log({"x": 1.0}, pictures={"p": PICTURE})
+        loop.log({"x": 2.0})
+    assert [row["x"] for row in read_rows(tmp_path)] == [1, 2]
+
+
 def test_a_rank_that_is_not_the_chief_has_no_run(
     make_wandb: Callable[[], WandB], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,3 +194,12 @@ def test_a_rank_that_is_not_the_chief_has_no_run(
         loop.log({"x": 2.0})
         assert wandb.run is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("backends")
+def test_the_block_of_the_page_runs(tmp_path: Path) -> None:
+    (shown,) = (code for code in blocks_only_shown("docs/monitors.md") if "WandB" in code)
+    here = shown.replace('"mode"', f'"dir": {str(tmp_path)!r}, "mode"')  # it knows one folder only
+    exec(block("docs/monitors.md", "python") + here, {})
+    steps = [row["step"] for row in read_rows(tmp_path) if "validation/hit_rate@1" in row]
+    assert steps == [3, 6]
