@@ -29,11 +29,12 @@ def read_records(folder: Path, kind: str) -> list[Any]:
 
 def _finished(file: Path) -> list[Any]:
     """Return all records; the process that writes them is still at it when `finish` returns."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    import wandb.proto.wandb_internal_pb2 as proto
 
+    read: Any = proto
     until_s = time.monotonic() + 60
     while time.monotonic() < until_s:
-        records = [Record.FromString(chunk) for chunk in _chunks(file.read_bytes())]
+        records = [read.Record.FromString(chunk) for chunk in _chunks(file.read_bytes())]
         if any(x.WhichOneof("record_type") == "exit" for x in records):
             return records
         time.sleep(0.005)

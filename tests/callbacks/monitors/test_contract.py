@@ -137,7 +137,7 @@ def mlflow_kind(make: Callable[[], Monitor], folder: Path) -> Kind:
     def points() -> int:
         from mlflow import MlflowClient
 
-        client = MlflowClient()
+        client: Any = MlflowClient()
         experiment = client.get_experiment_by_name(str(folder))
         runs = client.search_runs([experiment.experiment_id])
         return sum(len(client.get_metric_history(run.info.run_id, "count")) for run in runs)

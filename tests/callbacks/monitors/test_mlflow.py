@@ -88,7 +88,7 @@ def test_a_picture_is_shown_at_its_step(run: Any) -> None:
     assert [path.name.partition("+timestamp")[0] for path in pictures] == [
         "validation~roc_at_1+step+16"
     ]
-    assert np.array_equal(Image.open(pictures[0]), PICTURE)
+    assert np.array_equal(np.asarray(Image.open(pictures[0])), PICTURE)
 
 
 def test_a_histogram_is_a_table_of_its_bins(run: Any) -> None:
@@ -123,7 +123,8 @@ def test_a_run_that_is_active_is_used_and_left_open(tmp_path: Path) -> None:
     with mlflow.start_run(experiment_id=_experiment(tmp_path)) as active:
         with Loop(None, monitors=[MLflow("another")]) as loop:
             loop.log({"train/loss": 0.5})
-        assert mlflow.active_run().info.run_id == active.info.run_id
+        still: Any = mlflow.active_run()
+        assert still.info.run_id == active.info.run_id
         with pytest.raises(ValueError, match="`run_id` must be") as caught:
             MLflow(run_id="other").open()
         assert str(caught.value) == (
@@ -176,4 +177,5 @@ def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def _experiment(folder: Path) -> Any:
-    return mlflow.get_experiment_by_name(str(folder)).experiment_id
+    experiment: Any = mlflow.get_experiment_by_name(str(folder))
+    return experiment.experiment_id

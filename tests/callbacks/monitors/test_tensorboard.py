@@ -52,8 +52,9 @@ def test_a_picture_is_shown_as_it_is(tmp_path: Path) -> None:
     monitor.write(Record(step=3, pictures={"validation/roc": picture}))
     monitor.close()
     event = EventAccumulator(str(tmp_path)).Reload().Images("validation/roc")[0]
+    shown = Image.open(io.BytesIO(event.encoded_image_string))
     assert (event.step, event.width, event.height) == (3, 6, 4)
-    assert np.array_equal(Image.open(io.BytesIO(event.encoded_image_string)), picture)
+    assert np.array_equal(np.asarray(shown), picture)
 
 
 def test_a_histogram_counts_the_finite_values(tmp_path: Path) -> None:

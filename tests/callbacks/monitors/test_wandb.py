@@ -105,7 +105,7 @@ def test_a_picture_is_a_file(folder: Path) -> None:
     row = read_rows(folder)[4]
     assert row["validation/roc/_type"] == "image-file"
     path = next(folder.glob("wandb/offline-run-*/files")) / row["validation/roc/path"]
-    assert np.array_equal(Image.open(path), PICTURE)
+    assert np.array_equal(np.asarray(Image.open(path)), PICTURE)
 
 
 def test_a_histogram_has_its_bins(folder: Path) -> None:
