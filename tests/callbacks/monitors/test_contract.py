@@ -147,9 +147,10 @@ def mlflow_kind(make: Callable[[], Monitor], folder: Path) -> Kind:
 
 FLUSHED = ["terminal", "json lines", "csv", "parquet tables", "tensorboard", "function", "group"]
 BACKENDS = {"wandb": wandb_kind, "mlflow": mlflow_kind}
+TOGETHER = [pytest.param(name, marks=pytest.mark.xdist_group("backends")) for name in BACKENDS]
 
 
-@pytest.fixture(params=[*FLUSHED, *BACKENDS])
+@pytest.fixture(params=[*FLUSHED, *TOGETHER])
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
     if request.param in BACKENDS:
         make = request.getfixturevalue(f"make_{request.param}")
@@ -173,7 +174,7 @@ def test_any_record_is_taken(kind: Kind) -> None:
 
 
 # Weights & Biases writes in a process of its own, at its own times
-@pytest.mark.parametrize("kind", [*FLUSHED, "mlflow"], indirect=True)
+@pytest.mark.parametrize("kind", [*FLUSHED, TOGETHER[1]], indirect=True)
 def test_records_are_there_for_others_after_a_flush(kind: Kind) -> None:
     monitor = kind.make()
     monitor.open()
