@@ -74,10 +74,10 @@ class Record:
         return is_shown and not (self.scalars or self.timings or self.error)
 
     def _check_arrays(self) -> None:
-        names = [*self.scalars, *self.timings, *self.pictures, *self.histograms]
+        names = [*_FIELDS, *self.scalars, *self.timings, *self.pictures, *self.histograms]
         if len(names) > len(set(names)):
             twice = sorted({name for name in names if names.count(name) > 1})
-            msg = f"`pictures` and `histograms` must have names of their own, got {twice} twice"
+            msg = f"`pictures` and `histograms` must have names of their own, got {twice}"
             raise ValueError(msg)
         for name, picture in self.pictures.items():
             if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or not picture.size:

@@ -1,10 +1,9 @@
 """Records in a run of Weights & Biases."""
 
-import itertools
 from collections.abc import Mapping
 from typing import Any, final
 
-from milepost.callbacks._record import Record, Table
+from milepost.callbacks._record import Array, Record, Table
 from milepost.callbacks.monitors._bins import binned
 from milepost.callbacks.monitors._images import as_image
 from milepost.callbacks.monitors._monitor import Monitor
@@ -136,23 +135,23 @@ class WandB(Monitor):
         return f"WandB({'' if project is None else repr(project)})"
 
 
-def _histogram(wandb: Any, values: Any) -> Any:
+def _histogram(wandb: Any, values: Array) -> Any:
     return wandb.Histogram(np_histogram=binned(values))
 
 
 def _table(wandb: Any, table: Table) -> Any:
-    """Return a table of W&B's; of columns of bytes it would make nothing."""
-    columns = {
-        name.encode("utf-8", "replace").decode(): _cells(column)
-        for name, column in table.items()
-        if column.dtype.kind not in "OS"
-    }
-    rows = itertools.zip_longest(*columns.values())
-    return wandb.Table(columns=list(columns), data=[list(row) for row in rows])
+    """Return a table of W&B's, without the columns that hold bytes."""
+    columns = {_text(name): _cells(column) for name, column in table.items()}
+    shown = {name: x for name, x in columns.items() if not any(isinstance(y, bytes) for y in x)}
+    rows = zip(*shown.values(), strict=True)
+    return wandb.Table(columns=list(shown), data=[list(row) for row in rows])
 
 
-def _cells(column: Any) -> list[Any]:
-    cells: list[Any] = column.tolist()
-    if column.dtype.kind == "U":
-        return [text.encode("utf-8", "replace").decode() for text in cells]
-    return cells
+def _cells(column: Array) -> list[Any]:
+    if column.dtype.kind not in "OU":
+        return column.tolist()
+    return [x if isinstance(x, bytes) else _text(str(x)) for x in column.tolist()]
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

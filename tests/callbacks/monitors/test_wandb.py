@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("backends")
 PICTURE = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
 QUERIES = {
     "id": np.arange(10),
-    "label": np.array(["a", "b"] * 5),
+    "label": np.array(["a", "b"] * 5, object),
     "mrr": np.array([math.nan, *range(9)]),
     "pair": np.arange(20).reshape(10, 2),
     "picture": np.array([b"\x89PNG"] * 10, object),
