@@ -150,7 +150,7 @@ def monitors() -> Section:
     rows = []
     for peer in ("W&B", "MLflow"):
         ours, other = (Side("monitors", by, data, options) for by in (f"milepost to {peer}", peer))
-        rows.append(Row("a record of 20 scalars", ours, other, peer, least=0.8))
+        rows.append(Row(f"{peer}, a record of 20 scalars", ours, other, peer, least=0.8))
     note = (
         "Offline, and with SQLite. Ours is the monitor with its record, the peer its own log of "
         "the same scalars, in this process."

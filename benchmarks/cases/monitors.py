@@ -52,11 +52,12 @@ def writing(rows: Array, monitor: Any) -> Run:
     from milepost.callbacks import Record
 
     monitor.open()
+    names = [f"validation/{number}@1" for number in range(rows.shape[1])]
+    axes: dict[str, Any] = {"epoch": 0, "elapsed_s": 0.0}
 
     def log(step: int, values: list[float]) -> None:
-        scalars = {f"validation/{number}@1": x for number, x in enumerate(values)}
-        place: dict[str, Any] = {"step": step, "epoch": 0, "elapsed_s": 0.0}
-        monitor.write(Record(runner="validation", time=float(step), scalars=scalars, **place))
+        scalars = dict(zip(names, values, strict=True))
+        monitor.write(Record(runner="validation", step=step, scalars=scalars, **axes))
 
     return each(rows, log)
 

@@ -150,7 +150,7 @@ class MLflow(Monitor):
             self._is_own, self._status = active is None, "FINISHED"
             run = self._start(mlflow) if active is None else active
             self._run_id = run.info.run_id
-            self._client = MlflowClient()
+            self._client, self._translated = MlflowClient(), 0
             self._write_config(run.data.params)
         return self._client
 

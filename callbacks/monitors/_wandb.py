@@ -148,9 +148,10 @@ def _table(wandb: Any, table: Table) -> Any:
 
 
 def _cells(column: Array) -> list[Any]:
+    cells: list[Any] = column.tolist()
     if column.dtype.kind not in "OU":
-        return column.tolist()
-    return [x if isinstance(x, bytes) else _text(str(x)) for x in column.tolist()]
+        return cells
+    return [x if isinstance(x, bytes) else _text(str(x)) for x in cells]
 
 
 def _text(text: str) -> str:
