@@ -120,17 +120,26 @@ def test_the_run_has_its_configuration(run: Any) -> None:
 
 @pytest.mark.usefixtures("make_mlflow")
 def test_a_run_that_is_active_is_used_and_left_open(tmp_path: Path) -> None:
-    with mlflow.start_run(experiment_id=_experiment(tmp_path)) as active:
-        with Loop(None, monitors=[MLflow("another")]) as loop:
-            loop.log({"train/loss": 0.5})
-        still: Any = mlflow.active_run()
-        assert still.info.run_id == active.info.run_id
-        with pytest.raises(ValueError, match="`run_id` must be") as caught:
-            MLflow(run_id="other").open()
-        assert str(caught.value) == (
-            "`run_id` must be that of the active run, got 'other'; end that run"
-        )
-    assert points(active, "train/loss") == [(0, 0.5)]
+    monitor = MLflow("another")
+    for loss in (0.5, 0.25):
+        with mlflow.start_run(experiment_id=_experiment(tmp_path)) as active:
+            with Loop(None, monitors=[monitor]) as loop:
+                loop.log({"loss@1": loss})
+            still: Any = mlflow.active_run()
+            assert still.info.run_id == active.info.run_id
+        assert points(active, "loss_at_1") == [(0, loss)]
+        names = artifact(active, "milepost/names.json").read_text()
+        assert json.loads(names) == {"loss_at_1": "loss@1"}
+
+
+@pytest.mark.usefixtures("make_mlflow")
+def test_another_run_than_the_active_one_is_an_error(tmp_path: Path) -> None:
+    with (
+        mlflow.start_run(experiment_id=_experiment(tmp_path)),
+        pytest.raises(ValueError, match="`run_id` must be") as caught,
+    ):
+        MLflow(run_id="other").open()
+    assert str(caught.value) == "`run_id` must be that of the active run, got 'other'; end that run"
 
 
 def test_a_run_is_gone_on_with_and_says_how_it_ended(
@@ -170,6 +179,7 @@ def test_a_rank_that_is_not_the_chief_has_no_run(
 @pytest.mark.usefixtures("backends")
 def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    mlflow.create_experiment("page", artifact_location=tmp_path.as_uri())
     shown = [code for code in blocks_only_shown("docs/monitors.md") if "WandB" not in code]
     exec("".join([block("docs/monitors.md", "python"), *shown]).replace("digits", "page"), {})
     (run,) = mlflow.search_runs(experiment_names=["page"], output_format="list")

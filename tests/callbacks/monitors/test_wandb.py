@@ -197,7 +197,8 @@ def test_a_rank_that_is_not_the_chief_has_no_run(
 
 
 @pytest.mark.usefixtures("backends")
-def test_the_block_of_the_page_runs(tmp_path: Path) -> None:
+def test_the_block_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (shown,) = (code for code in blocks_only_shown("docs/monitors.md") if "WandB" in code)
     here = shown.replace('"mode"', f'"dir": {str(tmp_path)!r}, "mode"')  # it knows one folder only
     exec(block("docs/monitors.md", "python") + here, {})
