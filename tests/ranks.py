@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from torch.distributed import TCPStore
+from torch._C._distributed_c10d import TCPStore
 
 ROOT = Path(__file__).parents[1]
 
