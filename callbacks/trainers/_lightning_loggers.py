@@ -1,0 +1,36 @@
+"""The loggers of Lightning's `Trainer` as a monitor."""
+
+from typing import Any, final
+
+from milepost.callbacks._record import Record
+from milepost.callbacks.monitors import Monitor
+
+
+@final
+class LightningLoggers(Monitor):
+    """Writes scalars and timings to every logger of a trainer, on the axis of Lightning's own.
+
+    Lightning names a step by its place from 0, on a count of batches that were followed by an
+    update: what it logs of the first is at 0, and so is what was measured after it.
+
+    Attributes:
+        trainer: Lightning's; there while a training runs.
+    """
+
+    def __init__(self) -> None:
+        self.trainer: Any = None
+        self._step = 0
+
+    def note_step(self) -> None:
+        """Take the step that Lightning is in, which it counts further before the epoch ends."""
+        self._step = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+
+    def write(self, record: Record) -> None:
+        """Give each logger the scalars and timings, and the epoch as Lightning does."""
+        scalars = {**record.scalars, **record.timings, "epoch": self.trainer.current_epoch}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(scalars, step=self._step)
+            logger.save()
+
+    def __repr__(self) -> str:
+        return f"LightningLoggers({[] if self.trainer is None else self.trainer.loggers})"
