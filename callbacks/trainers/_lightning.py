@@ -1,5 +1,6 @@
 """The trainer for Lightning's `Trainer.fit`, under both of its import names."""
 
+import dataclasses
 import importlib
 import importlib.util
 import sys
@@ -28,6 +29,7 @@ def _base() -> Any:
 
 
 _Base = _base()
+_FIELDS = {field.name for field in dataclasses.fields(Record)}
 
 
 @final
@@ -60,6 +62,7 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loggers = LightningLoggers()
+        self._told: dict[str, Any] = {}
         if monitors is None:
             folder = None if rundir is None else Path(rundir)
             monitors = [*default_monitors(folder, terminal=False), self._loggers]
@@ -85,6 +88,7 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Run what is due before the epoch."""
+        self._tell_of_theirs()
         self._callbacks.before_epoch()
 
     def on_train_batch_end(
@@ -107,6 +111,7 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Run what is due at the end, and close the monitors."""
+        self._tell_of_theirs()
         if not trainer.fast_dev_run:  # which saves nothing
             self._watchers.warn_of_idle()
         error = self._end(None)
@@ -134,6 +139,19 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
         if self._epoch == self._trainer.current_epoch:
             self._epoch += 1
             self._callbacks.after_epoch()
+
+    def _tell_of_theirs(self) -> None:
+        """Log what the module logged, when all hooks of an epoch have run."""
+        logged = dict(self._trainer.logged_metrics)
+        scalars = {
+            name: float(value)
+            for name, value in logged.items()
+            if value is not self._told.get(name) and name not in _FIELDS
+        }
+        self._told = logged
+        if scalars:
+            with self._loggers.muted():  # they were given these by Lightning
+                self.log(scalars)
 
     def _end(self, error: BaseException | None) -> BaseException | None:
         self._watchers.close()

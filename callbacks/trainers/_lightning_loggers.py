@@ -1,5 +1,7 @@
 """The loggers of Lightning's `Trainer` as a monitor."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, final
 
 from milepost.callbacks._record import Record
@@ -20,13 +22,25 @@ class LightningLoggers(Monitor):
     def __init__(self) -> None:
         self.trainer: Any = None
         self._step = 0
+        self._muted = False
 
     def note_step(self) -> None:
         """Take the step that Lightning is in, which it counts further before the epoch ends."""
         self._step = self.trainer.fit_loop.epoch_loop._batches_that_stepped
 
+    @contextlib.contextmanager
+    def muted(self) -> Iterator[None]:
+        """Write nothing of what comes in the body."""
+        self._muted = True
+        try:
+            yield
+        finally:
+            self._muted = False
+
     def write(self, record: Record) -> None:
         """Give each logger the scalars and timings, and the epoch as Lightning does."""
+        if self._muted:
+            return
         scalars = {**record.scalars, **record.timings, "epoch": self.trainer.current_epoch}
         for logger in self.trainer.loggers:
             logger.log_metrics(scalars, step=self._step)
