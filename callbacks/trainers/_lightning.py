@@ -135,6 +135,20 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
         super().request_stop(reason)
         self._trainer.should_stop = True
 
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
+        """Note who loads it."""
+        self._trainer = trainer
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken, if that is what Lightning does.
+
+        It also loads a checkpoint to validate or test it, or within a training, when a tuner puts
+        back what it saved; neither moved anything here.
+        """
+        is_used = self._trainer is not None and self._trainer.state.fn != "fit"
+        if self._world is None and not is_used:
+            super().load_state_dict(state)
+
     def _count_epoch(self) -> None:
         if self._epoch == self._trainer.current_epoch:
             self._epoch += 1

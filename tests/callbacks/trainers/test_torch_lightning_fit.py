@@ -31,13 +31,33 @@ def test_lightnings_sanity_check_and_its_other_uses_are_no_training(tmp_path: Pa
     watch, plan = Watch("1 step | at start"), Plan(folder=tmp_path, epochs=1)
     module = Validated(plan)
     ours = mp.trainers.lightning(watch, monitors=[])
-    trainer = fit(module, ours, val=True, num_sanity_val_steps=2)
+    keep = checkpoint(tmp_path, every_n_train_steps=3, filename="{step}", monitor=None)
+    trainer = fit(module, ours, keep, val=True, num_sanity_val_steps=2)
     assert watch.triggers == [(step, 0) for step in range(7)]
-    hooks = list(watch.hooks)
+    hooks, state = list(watch.hooks), ours.state_dict()
     trainer.validate(module, plan.loader(), verbose=False)
-    trainer.test(module, plan.loader(), verbose=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*was not set, defaulting to `False`")
+        trainer.test(module, plan.loader(), tmp_path / "kept" / "3.ckpt", verbose=False)
     trainer.predict(module, DataLoader(torch.ones(2, 4)))
-    assert (len(watch.triggers), watch.hooks) == (7, hooks)
+    assert (len(watch.triggers), watch.hooks, ours.state_dict()) == (7, hooks, state)
+
+
+def test_a_tuner_within_the_training_moves_no_count(tmp_path: Path) -> None:
+    class Tunes(lightning.callbacks.LearningRateFinder):
+        def on_fit_start(self, trainer: Any, module: Any) -> None: ...
+
+        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+            if trainer.current_epoch == 1:
+                self.lr_find(trainer, module)
+
+    class Tuned(Module):
+        lr = 0.1
+
+    watch = Watch("3 steps | 1 epoch")
+    tunes = Tunes(num_training_steps=4, update_attr=False)
+    fit(Tuned(Plan(folder=tmp_path, epochs=2)), mp.trainers.lightning(watch), tunes)
+    assert watch.triggers == [(3, 0), (6, 0), (9, 1), (12, 1)]
 
 
 def test_each_update_is_a_step_where_the_module_makes_them_itself(tmp_path: Path) -> None:
