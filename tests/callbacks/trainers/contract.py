@@ -169,7 +169,8 @@ def train_in_loop(callbacks: Sequence[mp.Callback], plan: Plan) -> Trained:
     for batches in epochs:
         optimizer.zero_grad()
         for batch in batches:
-            (plan.loss(model(batch["image"]), batch["label"]) / len(batches)).backward()
+            loss = plan.loss(model(batch["image"]), batch["label"]) / len(batches)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         optimizer.step()
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save({**state, "loop": loop.state_dict()}, last)
@@ -246,10 +247,13 @@ class Measure(mp.Callback):
 
     def trigger(self) -> None:
         trainer = self.trainer
-        scalars = {METRIC: VALUES[trainer.epoch]}
-        where = {"step": trainer.step, "epoch": trainer.epoch}
-        live = trainer.model.state_dict
-        trainer.publish(mp.Record(runner=self.name, scalars=scalars, **where), live)
+        record = mp.Record(
+            runner=self.name,
+            scalars={METRIC: VALUES[trainer.epoch]},
+            step=trainer.step,
+            epoch=trainer.epoch,
+        )
+        trainer.publish(record, trainer.model.state_dict)
 
 
 class Broken(mp.Inferencer):
