@@ -28,7 +28,7 @@ def _base() -> Any:
     return type("Base", tuple(importlib.import_module(name).Callback for name in chosen), {})
 
 
-_Base = _base()
+_Base: Any = _base()
 _FIELDS = {field.name for field in dataclasses.fields(Record)}
 
 
@@ -75,7 +75,7 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Set the callbacks up, and run what is due before the training."""
         for name in ("log", "log_dict"):  # Lightning put the module's own on each callback
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self.model, self._trainer, self._loggers.trainer = pl_module, trainer, trainer
         if trainer.global_step < self._step:  # another training than the last
             self._epoch, self._elapsed_s = 0, 0.0

@@ -73,7 +73,7 @@ class Watchers:
         if step is None:
             return name in trainer.callback_metrics or not self._is_awaited(name)
         if hasattr(callback, "best_model_path"):
-            return step == trainer.global_step
+            return bool(step == trainer.global_step)
         is_new = self._seen.get((id(callback), hook)) != step
         self._seen[id(callback), hook] = step
         return is_new

@@ -9,6 +9,10 @@ from torch import Tensor
 
 from tests.callbacks.trainers.contract import METRIC, Plan
 
+QUIET = dict.fromkeys(
+    ("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False
+)
+
 
 class Module(lightning.LightningModule):
     def __init__(self, plan: Plan) -> None:
@@ -53,7 +57,8 @@ class Adversaries(Module):
         self.automatic_optimization = False
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Any:
-        for optimizer in self.optimizers():
+        optimizers: Any = self.optimizers()
+        for optimizer in optimizers:
             optimizer.zero_grad()
             self.manual_backward(super().training_step(batch, index))
             optimizer.step()
@@ -62,11 +67,12 @@ class Adversaries(Module):
         return [self.plan.optimizer(self), self.plan.optimizer(self)]
 
 
-def host(folder: Path, callbacks: Sequence[Any] = (), **options: Any) -> Any:
+def host(
+    folder: Path, callbacks: Sequence[Any] = (), kind: Any = lightning.Trainer, **options: Any
+) -> Any:
     """A quiet trainer of Lightning on the CPU."""
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
-    quiet |= {"enable_progress_bar": False, "accelerator": "cpu", "default_root_dir": folder}
-    return lightning.Trainer(callbacks=list(callbacks), **{**quiet, **options})
+    where = {"accelerator": "cpu", "default_root_dir": folder}
+    return kind(callbacks=list(callbacks), **{**QUIET, **where, **options})
 
 
 def fit(module: Any, *callbacks: Any, val: bool = False, **options: Any) -> Any:

@@ -39,7 +39,7 @@ def test_lightnings_sanity_check_and_its_other_uses_are_no_training(tmp_path: Pa
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*was not set, defaulting to `False`")
         trainer.test(module, plan.loader(), tmp_path / "kept" / "3.ckpt", verbose=False)
-    trainer.predict(module, DataLoader(torch.ones(2, 4)))
+    trainer.predict(module, [[torch.ones(2, 4)]])
     assert (len(watch.triggers), watch.hooks, ours.state_dict()) == (7, hooks, state)
 
 
@@ -167,7 +167,7 @@ def test_a_trainer_of_the_other_name_is_one_too(tmp_path: Path) -> None:
 
     from milepost.callbacks.trainers._lightning import _base
 
-    class Other(pytorch_lightning.LightningModule):  # type: ignore[misc]  # it has no types
+    class Other(pytorch_lightning.LightningModule):
         training_step, forward = Module.training_step, Module.forward
         configure_optimizers = Module.configure_optimizers
 
@@ -176,9 +176,8 @@ def test_a_trainer_of_the_other_name_is_one_too(tmp_path: Path) -> None:
             self.net, self.plan = plan.net(), plan
 
     watch, plan = Watch("1 epoch"), Plan(folder=tmp_path, epochs=1)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
-    quiet |= {"enable_progress_bar": False, "accelerator": "cpu", "max_epochs": 1}
-    trainer = pytorch_lightning.Trainer(callbacks=[mp.trainers.lightning(watch)], **quiet)
+    ours = mp.trainers.lightning(watch)
+    trainer = host(tmp_path, [ours], pytorch_lightning.Trainer, max_epochs=1)
     trainer.fit(Other(plan), plan.loader())
     assert watch.triggers == [(6, 1)]
     assert issubclass(_base(), pytorch_lightning.Callback)

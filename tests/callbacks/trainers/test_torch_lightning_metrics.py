@@ -73,8 +73,7 @@ def test_a_scheduler_that_waits_for_a_plateau_acts_on_our_metrics(tmp_path: Path
     class Plateau(Module):
         def configure_optimizers(self) -> Any:
             optimizer = super().configure_optimizers()
-            options = {"mode": "max", "patience": 0, "factor": 0.5}
-            scheduler = ReduceLROnPlateau(optimizer, **options)
+            scheduler = ReduceLROnPlateau(optimizer, "max", factor=0.5, patience=0)
             return {
                 "optimizer": optimizer,
                 "lr_scheduler": {"scheduler": scheduler, "monitor": METRIC},
@@ -87,7 +86,8 @@ def test_a_scheduler_that_waits_for_a_plateau_acts_on_our_metrics(tmp_path: Path
 def test_every_logger_is_given_what_was_measured_on_the_axis_of_its_own(tmp_path: Path) -> None:
     loggers = [lightning.loggers.CSVLogger(tmp_path, name, "0") for name in ("one", "other")]
     ours = mp.trainers.lightning(Measure())
-    options = {"accumulate_grad_batches": 2, "log_every_n_steps": 1, "logger": loggers}
+    options: dict[str, Any] = {"accumulate_grad_batches": 2, "logger": loggers}
+    options["log_every_n_steps"] = 1
     fit(Logged(Plan(folder=tmp_path)), ours, **options)
     for name in ("one", "other"):
         with (tmp_path / name / "0" / "metrics.csv").open() as file:
