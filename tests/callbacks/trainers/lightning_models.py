@@ -48,6 +48,9 @@ class Validated(Logged):
 
     test_step = validation_step
 
+    def predict_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        return self(batch["image"])
+
 
 class Adversaries(Module):
     """Two optimizers, each of which makes an update at every batch."""

@@ -39,7 +39,7 @@ def test_lightnings_sanity_check_and_its_other_uses_are_no_training(tmp_path: Pa
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*was not set, defaulting to `False`")
         trainer.test(module, plan.loader(), tmp_path / "kept" / "3.ckpt", verbose=False)
-    trainer.predict(module, [[torch.ones(2, 4)]])
+    trainer.predict(module, plan.loader())
     assert (len(watch.triggers), watch.hooks, ours.state_dict()) == (7, hooks, state)
 
 
