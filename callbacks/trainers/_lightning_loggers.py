@@ -4,13 +4,15 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, final
 
-from milepost.callbacks._record import Record
+from milepost.callbacks._record import Array, Record
 from milepost.callbacks.monitors import Monitor
 
 
 @final
 class LightningLoggers(Monitor):
-    """Writes scalars and timings to every logger of a trainer, on the axis of Lightning's own.
+    """Writes to every logger of a trainer, on the axis of Lightning's own.
+
+    All take scalars and timings, `TensorBoardLogger` and `WandbLogger` also pictures.
 
     Lightning names a step by its place from 0, on a count of batches that were followed by an
     update: what it logs of the first is at 0, and so is what was measured after it.
@@ -38,13 +40,24 @@ class LightningLoggers(Monitor):
             self._muted = False
 
     def write(self, record: Record) -> None:
-        """Give each logger the scalars and timings, and the epoch as Lightning does."""
+        """Give each logger what it takes, and the epoch as Lightning does."""
         if self._muted:
             return
-        scalars = {**record.scalars, **record.timings, "epoch": self.trainer.current_epoch}
+        scalars = {**record.scalars, **record.timings}
         for logger in self.trainer.loggers:
-            logger.log_metrics(scalars, step=self._step)
+            if scalars:
+                epoch = self.trainer.current_epoch
+                logger.log_metrics({**scalars, "epoch": epoch}, step=self._step)
+            for name, picture in record.pictures.items():
+                _show(logger, name, picture, self._step)
             logger.save()
 
     def __repr__(self) -> str:
         return f"LightningLoggers({[] if self.trainer is None else self.trainer.loggers})"
+
+
+def _show(logger: Any, name: str, picture: Array, step: int) -> None:
+    if hasattr(logger, "log_image"):
+        logger.log_image(name, [picture], step)
+    elif hasattr(logger.experiment, "add_image"):
+        logger.experiment.add_image(name, picture, step, dataformats="HWC")
