@@ -11,7 +11,7 @@ from lightning.fabric.utilities import registry
 import milepost as mp
 from milepost._lightning_recipe import callbacks
 from tests.callbacks.trainers.contract import Plan
-from tests.callbacks.trainers.lightning_models import Module, fit
+from tests.callbacks.trainers.lightning_models import Module, checkpoint, fit, kept
 
 ROOT = Path(__file__).resolve().parents[1]
 ATTACHED = """
@@ -74,7 +74,9 @@ def test_a_recipe_that_is_named_is_attached_to_every_training(
     del ours
     records: list[mp.Record] = []
     own = mp.trainers.lightning(mp.Callback(), monitors=[records.append])
-    fit(Module(Plan(folder=tmp_path, epochs=2)), own)
+    keep = checkpoint(tmp_path, every_n_train_steps=4)
+    fit(Module(Plan(folder=tmp_path, epochs=2)), keep, own)
+    assert [name.partition(" ")[0] for name in kept(tmp_path)] == ["12", "4", "8"]
     files = {path.name for path in rundir.iterdir()}
     assert {"metrics.jsonl", "best.safetensors"} <= files
     assert (rundir / "metrics.jsonl").read_text().count('"validation/hit_rate@1"') == 3

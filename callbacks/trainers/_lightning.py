@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -163,6 +164,9 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
             if value is not self._told.get(name) and name not in _FIELDS
         }
         self._told = logged
+        if both := sorted(scalars.keys() & self._watchers.measured.keys()):
+            msg = f"the module logs {both} too, which are measured here; give the runner a `name`"
+            warnings.warn(msg, UserWarning, stacklevel=2)
         if scalars:
             with self._loggers.muted():  # they were given these by Lightning
                 self.log(scalars)

@@ -1,7 +1,7 @@
 """Lightning's callbacks that act on a metric, and what they may see of ours."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, final
 
@@ -22,54 +22,60 @@ class Watchers:
 
     Args:
         callbacks: ours.
+
+    Attributes:
+        measured: at which step each metric was last measured.
     """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self._ours = list(callbacks)
-        self._measured: dict[str, int] = {}
+        self.measured: dict[str, int] = {}
         self._reported: set[str | None] = set()
         self._seen: dict[tuple[int, str], int] = {}
         self._guarded: list[Any] = []
 
     def open(self, trainer: Any) -> None:
         """Guard the hooks of the trainer's callbacks that monitor a metric."""
-        self._measured, self._reported, self._seen = {}, set(), {}
+        self.measured, self._reported, self._seen = {}, set(), {}
         self._guarded = [x for x in trainer.callbacks if isinstance(_monitor(x), str)]
         for callback in self._guarded:
             for hook in _HOOKS:
-                setattr(callback, hook, partial(self._call, callback, hook))
+                call = partial(self._call, callback, hook, getattr(callback, hook))
+                setattr(callback, hook, call)
 
     def note(self, record: Record, step: int) -> None:
         """Take what was measured, and at which step."""
         self._reported.add(record.runner)
-        self._measured.update(dict.fromkeys(record.scalars, step))
+        self.measured.update(dict.fromkeys(record.scalars, step))
 
     def close(self) -> None:
         """Give the hooks back."""
         guarded, self._guarded = self._guarded, []
         for callback in guarded:
             for hook in _HOOKS:
-                delattr(callback, hook)
+                vars(callback).pop(hook, None)  # another trainer of ours may have done it
 
     def warn_of_idle(self) -> None:
         """Warn of checkpoints that found no value at any step at which they looked."""
         for callback in self._guarded:
             name = _monitor(callback)
-            if name in self._measured and getattr(callback, "best_model_path", None) == "":
+            if name in self.measured and getattr(callback, "best_model_path", None) == "":
                 msg = (
                     f"{type(callback).__name__}(monitor={name!r}) kept no checkpoint: it never "
-                    f"looked at a step at which this was measured, such as {self._measured[name]}; "
+                    f"looked at a step at which this was measured, such as {self.measured[name]}; "
                     "let both happen at the same steps"
                 )
                 warnings.warn(msg, UserWarning, stacklevel=2)
 
-    def _call(self, callback: Any, hook: str, trainer: Any, *more: Any) -> None:
+    def _call(
+        self, callback: Any, hook: str, call: Callable[..., Any], trainer: Any, *more: Any
+    ) -> None:
         if self._may_look(callback, hook, trainer):
-            getattr(type(callback), hook)(callback, trainer, *more)
+            call(trainer, *more)
 
     def _may_look(self, callback: Any, hook: str, trainer: Any) -> bool:
         name = _monitor(callback)
-        step = self._measured.get(name)
+        step = self.measured.get(name)
         if step is None:
             return name in trainer.callback_metrics or not self._is_awaited(name)
         if hasattr(callback, "best_model_path"):

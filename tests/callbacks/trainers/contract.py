@@ -288,17 +288,18 @@ def runner(every: Scheduled, *inferencers: mp.Inferencer, **options: Any) -> mp.
 def test_the_metrics_are_those_of_the_plain_loop_at_the_same_steps(
     side: Side, tmp_path: Path
 ) -> None:
+    def examiners() -> list[mp.Callback]:
+        return [runner("4 steps"), runner("1 epoch | at start", name="epochs")]
+
     plan = Plan(folder=tmp_path)
-    for every in ("4 steps", "1 epoch | at start"):
-        ours = side([runner(every)], plan)
-        plain = train_in_loop([runner(every)], plan)
-        assert ours.measured() == plain.measured()
-        assert_equal(ours.weights, plain.weights)
+    ours, plain = side(examiners(), plan), train_in_loop(examiners(), plan)
+    assert ours.measured() == plain.measured()
+    assert_equal(ours.weights, plain.weights)
 
 
 def test_the_weights_are_those_of_a_training_without_milepost(side: Side, tmp_path: Path) -> None:
     plan = Plan(folder=tmp_path, shuffle=True, dropout=0.5, epochs=2)
-    examined = side([runner("1 step | at start")], plan)
+    examined = side([runner("1 step | at start", mp.ClassificationError(k=(1,)))], plan)
     alone = side([], dataclasses.replace(plan, attached=False))
     assert len(examined.measured()) == 1 + 2 * STEPS
     assert_equal(examined.weights, alone.weights)

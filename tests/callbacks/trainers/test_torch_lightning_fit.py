@@ -123,7 +123,7 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     assert watch.hooks == []
 
 
-@pytest.mark.parametrize("step", [4, 6])
+@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 6])
 def test_a_checkpoint_in_mid_epoch_or_at_its_last_step_is_gone_on_with(
     step: int, tmp_path: Path
 ) -> None:

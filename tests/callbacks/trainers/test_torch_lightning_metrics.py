@@ -26,7 +26,14 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("options", [{}, {"val": True}, {"val": True, "val_check_interval": 0.5}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"val": True}, marks=pytest.mark.slow),
+        {"val": True, "val_check_interval": 0.5},
+    ],
+)
 def test_an_epoch_without_a_value_is_none_to_lightnings_callbacks(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -111,6 +118,19 @@ def test_a_rundir_holds_what_the_module_logs_beside_what_was_measured(tmp_path: 
     both, one = {"step", "epoch", "train_loss", "val_loss"}, {"step", "epoch", "train_loss"}
     measured = {"step", "epoch", METRIC}
     assert records == [measured, one, measured, both, measured, one]
+
+
+def test_a_metric_that_the_module_logs_by_the_same_name_is_told(tmp_path: Path) -> None:
+    class Same(Module):
+        def training_step(self, batch: Any, index: int) -> Any:
+            self.log(METRIC, 0.1)
+            return super().training_step(batch, index)
+
+    with pytest.warns(UserWarning, match="logs") as caught:
+        fit(Same(Plan(folder=tmp_path, epochs=1)), mp.trainers.lightning(Measure(), monitors=[]))
+    assert str(caught[-1].message) == (
+        f"the module logs {[METRIC]} too, which are measured here; give the runner a `name`"
+    )
 
 
 def test_monitors_that_are_given_take_the_place_of_the_loggers(tmp_path: Path) -> None:
