@@ -48,7 +48,7 @@ class Validated(Logged):
 
     test_step = validation_step
 
-    def predict_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+    def predict_step(self, batch: dict[str, Tensor], index: int) -> Any:
         return self(batch["image"])
 
 
