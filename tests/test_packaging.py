@@ -83,6 +83,16 @@ def test_the_wheel_holds_every_module_and_the_package_data(dist: Path) -> None:
     assert {"milepost/py.typed", "milepost/configs/digits.yaml"} <= names
 
 
+def test_the_wheel_tells_lightning_whom_to_ask_for_callbacks(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    (listed,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    text = archive.read(listed).decode()
+    for package in ("lightning.pytorch", "pytorch_lightning"):
+        factory = "milepost = milepost._lightning_recipe:callbacks"
+        assert f"[{package}.callbacks_factory]\n{factory}\n" in text
+
+
 def test_the_sdist_holds_what_the_wheel_needs_and_the_licence(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as tar:
