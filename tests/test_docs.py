@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PEERS = ("ir_measures", "pytorch_metric_learning", "scipy", "sklearn", "torchmetrics")
-ABSENT = [name for name in ("torch", "keras", *PEERS) if find_spec(name) is None]
+ABSENT = [name for name in ("torch", "keras", "lightning", *PEERS) if find_spec(name) is None]
 PAGES = [
     page
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -33,6 +33,8 @@ def test_blocks_keep_their_line_and_marked_ones_are_left_out() -> None:
     assert list(blocks(page)) == ["\n\nx\n", "\n" * 10 + "z\n"]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # its advice
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras saves
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_blocks_of_a_page_run(
