@@ -32,15 +32,16 @@ def collate(rows: list[Any]) -> dict[str, Tensor]:
     return dict(zip(("image", "labels"), default_collate(rows), strict=True))
 
 
-def main(rundir: str) -> Any:
+def main(rundir: str | Path) -> None:
     unseen = Digits([5, 6, 7, 8, 9], seed=1)
-    retrieval = mp.Retrieval(embeddings="embedding", labels="labels", k=1)
-    runner = mp.InferenceRunner(unseen, [retrieval], every="1 epoch", fields=("image", "labels"))
+    fields, metrics = ("image", "labels"), ["hit_rate@1", "map@r"]
+    retrieval = mp.Retrieval(embeddings="embedding", labels="labels", metrics=metrics)
+    runner = mp.InferenceRunner(unseen, [retrieval], every="1 epoch | at start", fields=fields)
     arguments = TrainingArguments(
         output_dir=str(Path(rundir) / "checkpoints"),
         num_train_epochs=4,
-        per_device_train_batch_size=64,
-        learning_rate=1e-3,
+        per_device_train_batch_size=128,
+        learning_rate=2e-3,
         eval_strategy="epoch",
         save_strategy="epoch",
         metric_for_best_model="validation/map@r",
@@ -49,11 +50,11 @@ def main(rundir: str) -> Any:
         report_to="none",
     )
     callbacks = [mp.trainers.transformers(runner, rundir=rundir), EarlyStoppingCallback(3)]
-    digits = Digits([0, 1, 2, 3, 4])
+    digits = Digits([0, 1, 2, 3, 4], orientations=True)
     trainer = Trainer(Embedder(), arguments, collate, digits, eval_dataset=[], callbacks=callbacks)
     trainer.train()
-    return trainer.state
+    trainer.save_model(str(Path(rundir) / "best"))
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1]).best_model_checkpoint)
+    main(sys.argv[1])
