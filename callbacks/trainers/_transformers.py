@@ -63,7 +63,7 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
         ema: Any = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._log = TransformersLog()
+        self._log = TransformersLog(self)
         self._is_logged = monitors is None
         if monitors is None:
             folder = None if rundir is None else Path(rundir)
@@ -93,7 +93,7 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
         self._is_started, self._measured = False, {}
         self._owes_epoch_end = host.resumed_from is not None and self._resume(state)
         self._steps_before = self._step - state.global_step
-        self._log.trainer, self._log.step = host.trainer, self._step
+        self._log.trainer = host.trainer
         with self._ended_by_errors():
             self._begin()
         host.watch(self._end_by, self._run_what_is_due_at_the_end)
@@ -109,7 +109,7 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
         """Count the step, and run what is due."""
         self._control = control
         self._measured = {}
-        self._step = self._log.step = self._steps_before + state.global_step
+        self._step = self._steps_before + state.global_step
         self._callbacks.after_step()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -158,7 +158,7 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
 
     def publish(self, record: Record, weights: Callable[[], Mapping[str, Any]]) -> None:
         """Log the record of an evaluation, and show it to every callback and to the `Trainer`'s."""
-        if record.step == self._step:
+        if record.step in (None, self._step):
             self._measured.update(record.scalars)
         super().publish(record, weights)
 

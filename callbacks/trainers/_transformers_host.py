@@ -61,6 +61,7 @@ class TransformersHost:
 
     def close(self) -> None:
         """Give everything back as it was."""
+        self._frame = None
         if self._death is not None:
             self._death.detach()
         while self._undo:

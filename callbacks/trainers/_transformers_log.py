@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, final
 
 from milepost.callbacks._record import Record
+from milepost.callbacks._training import Training
 from milepost.callbacks.monitors import Monitor
 
 
@@ -16,20 +17,23 @@ class TransformersLog(Monitor):
     backends show it under `eval/`. A record of a step that has passed is left out: the `Trainer`
     would file it under this one.
 
+    Args:
+        training: whose step it is.
+
     Attributes:
         trainer: the `Trainer`; there while a training runs.
-        step: the one that records are of now.
         is_busy: whether something is being logged, by this monitor or by the `Trainer` itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, training: Training) -> None:
+        self._training = training
         self.trainer: Any = None
-        self.step = 0
         self.is_busy = False
 
     def write(self, record: Record) -> None:
         """Log the scalars as the `Trainer` does."""
-        if self.is_busy or not record.scalars or record.step != self.step:
+        is_of_now = record.step in (None, self._training.step)
+        if self.is_busy or not record.scalars or not is_of_now:
             return
         prefix = "" if record.runner is None else "eval_"
         control = self.trainer.control

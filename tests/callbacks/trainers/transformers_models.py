@@ -78,7 +78,11 @@ class Steps(mp.Callback):
         trainer = self.trainer
         value = self.value(trainer.step)
         if value is not None:
-            where = {"step": trainer.step, "epoch": trainer.epoch, "scalars": {METRIC: value}}
+            where: dict[str, Any] = {
+                "step": trainer.step,
+                "epoch": trainer.epoch,
+                "scalars": {METRIC: value},
+            }
             trainer.publish(mp.Record(runner=self.name, **where), trainer.model.state_dict)
 
 
