@@ -21,7 +21,14 @@ from tests.callbacks.trainers.contract import (
     assert_equal,
     weights_of,
 )
-from tests.callbacks.trainers.transformers_models import BEST, Handed, Steps, host, little_garbage
+from tests.callbacks.trainers.transformers_models import (
+    BEST,
+    Handed,
+    Steps,
+    fails,
+    host,
+    little_garbage,
+)
 
 __all__ = ["little_garbage"]
 
@@ -67,6 +74,34 @@ def test_what_is_measured_is_in_the_log_of_the_trainer_beside_its_own(tmp_path: 
     assert [x["train/loss"] for x in records if "train/loss" in x] == [
         x["loss"] for x in history if "loss" in x
     ]
+
+
+def test_a_backend_that_fails_at_our_metrics_is_a_warning(tmp_path: Path) -> None:
+    watch, backend = Watch("1 epoch"), transformers.TrainerCallback()
+    backend.on_log = fails
+    ours = mp.trainers.transformers(Steps("4 steps"), watch)
+    with (
+        pytest.warns(RuntimeWarning, match=r"^TransformersLog\(\) failed \(ValueError: it broke\)"),
+        pytest.raises(ValueError, match="it broke"),
+    ):  # at the end, when its own are logged
+        host(Plan(folder=tmp_path, epochs=1), ours, backend).train()
+    assert watch.triggers == [(6, 1)]
+    assert watch.hooks[-1] == "after_train"
+
+
+@pytest.mark.slow  # it loads TensorFlow, where that is installed
+def test_tensorboard_shows_what_is_measured_beside_what_the_trainer_evaluates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "events"))
+    ours = mp.trainers.transformers(Steps("4 steps"))
+    host(Plan(folder=tmp_path, epochs=2), ours, report_to="tensorboard", logging_steps=6).train()
+    reader = EventAccumulator(str(tmp_path / "events")).Reload()
+    curve = [(event.step, event.value) for event in reader.Scalars(f"eval/{METRIC}")]
+    assert curve == [(4, 4.0), (8, 8.0), (12, 12.0)]
+    assert [event.step for event in reader.Scalars("train/loss")] == [6, 12]
 
 
 def test_an_evaluation_is_handed_what_was_measured_at_its_own_step(tmp_path: Path) -> None:

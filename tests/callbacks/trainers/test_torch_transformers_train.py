@@ -10,14 +10,9 @@ import transformers
 
 import milepost as mp
 from tests.callbacks.trainers.contract import METRIC, Plan, Watch
-from tests.callbacks.trainers.transformers_models import BEST, Steps, host, little_garbage
+from tests.callbacks.trainers.transformers_models import BEST, Steps, fails, host, little_garbage
 
 __all__ = ["little_garbage"]
-
-
-def fails(*args: Any, **kwargs: Any) -> None:
-    msg = "it broke"
-    raise ValueError(msg)
 
 
 def test_a_checkpoint_of_the_last_step_of_an_epoch_still_has_its_end_to_come(

@@ -98,3 +98,8 @@ class Handed(transformers.TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.ends += 1
+
+
+def fails(*args: Any, **kwargs: Any) -> None:
+    msg = "it broke"
+    raise ValueError(msg)
