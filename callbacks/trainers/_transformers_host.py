@@ -24,17 +24,19 @@ class TransformersHost:
     """
 
     def __init__(self) -> None:
-        self._frame: FrameType | None = _frame_of_train()
-        self.trainer: Trainer = self._frame.f_locals["self"]
-        self.resumed_from: str | None = self._frame.f_locals.get("resume_from_checkpoint")
-        self._undo: list[Callable[[], object]] = []
+        frame = _frame_of_train()
+        self.trainer: Trainer = frame.f_locals["self"]
+        self.resumed_from: str | None = frame.f_locals.get("resume_from_checkpoint")
+        token = frame.f_locals["milepost"] = _Token()  # dies with the frame
+        self._token = weakref.ref(token)
         self._death: Any = None
+        self._undo: list[Callable[[], object]] = []
 
     def put_first(self, callback: Any) -> None:
         """Move a callback in front of all others but the one that says when to evaluate."""
         callbacks = self.trainer.callback_handler.callbacks
-        callbacks.remove(callback)
-        callbacks.insert(1, callback)
+        place = callbacks.index(callback)
+        callbacks.insert(min(place, 1), callbacks.pop(place))
 
     def watch(
         self, ended: Callable[[BaseException], object], before_best: Callable[[], object]
@@ -53,15 +55,10 @@ class TransformersHost:
                 self._replace(owner, name, _watched(getattr(owner, name), ended))
         load_best = trainer._load_best_model
         self._replace(trainer, "_load_best_model", lambda: (before_best(), load_best())[1])
-        token = _Token()
-        self._death = weakref.finalize(token, _tell_of_death, ended)
-        if self._frame is not None:
-            self._frame.f_locals["milepost"] = token  # dies with the frame
-            self._frame = None
+        self._death = weakref.finalize(self._token(), _tell_of_death, ended)
 
     def close(self) -> None:
         """Give everything back as it was."""
-        self._frame = None
         if self._death is not None:
             self._death.detach()
         while self._undo:
@@ -83,7 +80,8 @@ class TransformersHost:
 
     def _replace(self, owner: Any, name: str, call: Callable[..., Any]) -> None:
         own = vars(owner)
-        undo = partial(own.update, {name: own[name]}) if name in own else partial(own.pop, name)
+        is_own = name in own
+        undo = partial(own.update, {name: own[name]}) if is_own else partial(own.pop, name, None)
         self._undo.append(undo)
         setattr(owner, name, call)
 

@@ -303,7 +303,12 @@ def test_over_ranks_nothing_is_asked_where_all_count_alike() -> None:
 
 def test_the_end_comes_once_where_it_is_before_the_end_of_all() -> None:
     asked: list[str] = []
-    group = Callbacks([Diary("a", [], every=lambda moment: asked.append(moment.phase) or False)])
+
+    def never(moment: Moment) -> bool:
+        asked.append(moment.phase)
+        return False
+
+    group = Callbacks([Diary("a", [], every=never)])
     group.trainer = Fixed(Solo())  # type: ignore[assignment]
     for _ in range(2):  # each training has one of its own
         group.setup()
