@@ -157,6 +157,17 @@ def test_a_failed_evaluation_is_never_the_best(tmp_path: Path) -> None:
     assert (handed.metrics[1:], trainer.state.best_metric) == ([(6, 6.0)], 6.0)
 
 
+def test_a_metric_that_its_runner_does_not_give_is_an_error_at_the_first_evaluation(
+    tmp_path: Path,
+) -> None:
+    ours = mp.trainers.transformers(Steps("1 epoch"))
+    options = {**BEST, "metric_for_best_model": "validation/hit_rate@7", "eval_steps": 3}
+    with pytest.raises(
+        KeyError, match=r"'eval_validation/hit_rate@7'.*'eval_validation/hit_rate@1'"
+    ):
+        host(Plan(folder=tmp_path), ours, **options).train()
+
+
 def test_several_data_sets_of_the_trainer_count_one_evaluation_of_ours(tmp_path: Path) -> None:
     stop, handed = transformers.EarlyStoppingCallback(2), Handed()
     ours = mp.trainers.transformers(Steps(value=lambda step: 0.5))
