@@ -12,7 +12,10 @@ import milepost as mp
 from milepost.configs.digits import ConvNet, Digits
 
 ROOT = Path(__file__).parents[1]
-TRAINERS = {"lightning_digits": "best.ckpt"}  # and what the framework itself keeps in the folder
+TRAINERS = {  # and what the framework itself keeps in the folder
+    "lightning_digits": "best.ckpt",
+    "transformers_digits": "best/model.safetensors",
+}
 
 
 @pytest.mark.slow

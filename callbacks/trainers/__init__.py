@@ -13,13 +13,19 @@ if TYPE_CHECKING:
     # the names that users call
     from milepost.callbacks.trainers._keras import KerasTrainer as keras  # noqa: N813
     from milepost.callbacks.trainers._lightning import LightningTrainer as lightning  # noqa: N813
+    from milepost.callbacks.trainers._transformers import TransformersTrainer as transformers  # noqa: N813
 
 _TRAINERS = {
     "keras": ("milepost.callbacks.trainers._keras", "KerasTrainer", "tensorflow"),
     "lightning": ("milepost.callbacks.trainers._lightning", "LightningTrainer", "lightning"),
+    "transformers": (
+        "milepost.callbacks.trainers._transformers",
+        "TransformersTrainer",
+        "transformers",
+    ),
 }
 
-__all__ = ["keras", "lightning"]
+__all__ = ["keras", "lightning", "transformers"]
 
 
 def _resolve(name: str) -> Any:
