@@ -1,5 +1,6 @@
 """Two evaluations compared query by query."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import pytest
 
 import milepost as mp
 from milepost._cli import main
+from milepost._comparison_text import comparison_text
 from milepost.errors import UnknownNameError
 
 RNG = np.random.default_rng(0)
@@ -167,25 +169,28 @@ def test_the_command_prints_a_table_and_the_queries(
     (change,) = mp.compare(*runs, metrics=["mrr"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"a: {runs[0]}", f"b: {runs[1]}"]
-    assert lines[3].split() == [
-        "validation",
-        "a",
-        "b",
-        "b",
-        "-",
-        "a",
-        "interval",
-        "p",
-        "up",
-        "down",
-    ]
+    assert " ".join(lines[3].split()) == "validation a b b - a interval p up down b is"
     assert lines[4].split() == [
         *("mrr", f"{change.first:.4f}", f"{change.second:.4f}", f"{change.difference:+.4f}"),
         *(f"{change.low:+.4f}", "...", f"{change.high:+.4f}", f"{change.p:.2g}"),
-        *(str(change.higher), str(change.lower)),
+        *(str(change.higher), str(change.lower), "better"),
     ]
     assert lines[6:8] == ["changed most in mrr:", lines[7]]
     assert [line.split()[0] for line in lines[8:]] == [str(each["id"]) for each in change.most]
+
+
+def test_better_and_worse_are_named_where_the_interval_and_the_name_tell(
+    runs: tuple[Path, Path],
+) -> None:
+    (change,) = mp.compare(*runs, metrics=["mrr"])
+
+    def verdict(metric: str, low: float, high: float) -> str:
+        told = dataclasses.replace(change, metric=metric, low=low, high=high, lower=77)
+        return comparison_text([told], "one", "two").splitlines()[4].partition(" 77")[2].strip()
+
+    assert verdict("v/map@r", 0.1, 0.2) == verdict("v/error@1", -0.2, -0.1) == "better"
+    assert verdict("v/map@r", -0.2, -0.1) == verdict("v/error@1", 0.1, 0.2) == "worse"
+    assert verdict("v/map@r", -0.1, 0.2) == verdict("v/margin", 0.1, 0.2) == ""
 
 
 def test_the_command_prints_json(
