@@ -175,7 +175,8 @@ def any_shared(query_labels: npt.NDArray[Any], gallery_labels: npt.NDArray[Any])
     """Return whether any label is shared: `relevant` for sets of labels.
 
     Args:
-        query_labels: shape (Q, 1, C): 1 in the columns of a row's labels, else 0 (multi-hot).
+        query_labels: shape (Q, 1, C): 1 in the columns of a row's labels, else 0 (multi-hot), as
+            `LabelSets` makes it of sets.
         gallery_labels: shape (1, G, C).
 
     Example:
@@ -195,7 +196,7 @@ def any_shared(query_labels: npt.NDArray[Any], gallery_labels: npt.NDArray[Any])
         if len(wrong):
             msg = (
                 "`relevant=any_shared` needs labels of 0 and 1, one column a label (multi-hot), "
-                f"got {wrong.tolist()[0]!r}"
+                f"got {wrong.tolist()[0]!r}; for sets there is `labels=LabelSets(...)`"
             )
             raise ValueError(msg)
     query, gallery = (labels.astype(np.float32) for labels in sets)

@@ -109,6 +109,17 @@ def row_count(value: Any) -> int | None:
     return int(shape[0]) if len(shape) else None
 
 
+def as_rows(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Return rows as an array; one of objects where they differ in length."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        rows = np.empty(len(values), object)
+        for at, row in enumerate(values):
+            rows[at] = row
+        return rows
+
+
 def count_rows(fields: Mapping[str, Any]) -> int:
     """Return how many rows a batch has.
 
