@@ -5,6 +5,7 @@ from typing import final
 
 import numpy as np
 
+from milepost.inferencers._fields import as_fields
 from milepost.inferencers._inferencer import Rows
 from milepost.inferencers._label_sets import LabelSets, in_columns
 from milepost.inferencers._label_table import Labels, LabelTable, as_labels
@@ -72,20 +73,6 @@ class LabelFields:
         """Return which labels of a run are relevant to which, level by level."""
         columns = in_columns(table.labels) if self._sets else table.labels
         return levels_of(table, columns, self._relevant, self._gain, split=self._split)
-
-
-def as_fields(argument: str, names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names of one field or several.
-
-    Raises:
-        ValueError: they are none.
-    """
-    fields = (names,) if isinstance(names, str) else tuple(names)
-    named = all(isinstance(name, str) and name for name in fields)
-    if not named or not fields or len(set(fields)) < len(fields):
-        msg = f"`{argument}` must be a field or several different ones, got {names!r}"
-        raise ValueError(msg)
-    return fields
 
 
 def _structured(columns: dict[str, Labels]) -> Labels:

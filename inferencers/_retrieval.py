@@ -5,10 +5,11 @@ from typing import ClassVar, Literal, final
 
 from milepost.inferencers._depths import as_depths
 from milepost.inferencers._evidence import Floats, Over
+from milepost.inferencers._fields import as_fields
 from milepost.inferencers._gallery_part import GalleryPart
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._kept_neighbors import rescored
-from milepost.inferencers._label_fields import LabelFields, as_fields
+from milepost.inferencers._label_fields import LabelFields
 from milepost.inferencers._label_sets import LabelSets
 from milepost.inferencers._object_passes import ObjectPasses
 from milepost.inferencers._objects import References, check_references

@@ -244,7 +244,11 @@ class InferenceRunner(Callback):
         world = Solo() if self._placement == "local" else trainer.world
         make_predictor = partial(self._predictor, trainer.model, ema=trainer.ema)
         return self._examination(
-            make_predictor, world, title=self.name, takes_tables=trainer.monitors.takes_tables
+            make_predictor,
+            world,
+            step=trainer.step,
+            title=self.name,
+            takes_tables=trainer.monitors.takes_tables,
         ).run()
 
     def _survive(self, error: Exception, trainer: Trainer) -> None:

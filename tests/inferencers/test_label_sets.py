@@ -134,5 +134,5 @@ def test_labels_of_two_kinds_are_an_error() -> None:
             evaluate(lambda: Retrieval(labels=LabelSets("label")), rows)
     with pytest.raises(ValueError, match=r"^`levels=True` needs labels of several columns, got La"):
         Retrieval(labels=LabelSets("label"), levels=True)
-    with pytest.raises(ValueError, match=r"^`labels` must be a field or several .*, got ''$"):
+    with pytest.raises(ValueError, match=r"^`labels` must be a field or several .*, got \('',\)$"):
         Retrieval(labels=LabelSets(""))
