@@ -126,7 +126,7 @@ def test_the_last_steps_are_compared_or_those_that_are_named(tmp_path: Path) -> 
     other = write(tmp_path / "2", at(5, 0.25), at(9, 1.0))
     assert [change.difference for change in mp.compare(run, other)] == [0.25]
     assert [change.difference for change in mp.compare(run, other, step=5)] == [-0.25]
-    with pytest.raises(UnknownNameError, match=r"unknown step of 'test' in '.*': '9'; There are: "):
+    with pytest.raises(UnknownNameError, match=r"unknown step of 'test' in '.*': '9'; there are: "):
         mp.compare(run, other, step=9)
 
 
@@ -150,9 +150,9 @@ def test_other_metrics_or_runners_are_an_error(runs: tuple[Path, Path], tmp_path
     other = write(tmp_path / "1", record(1, m={"id": [1], "x": [1.0]}))
     with pytest.raises(ValueError, match=r"^the runs '.*' and '.*' have no runner and metric in"):
         mp.compare(runs[0], other)
-    with pytest.raises(UnknownNameError, match="unknown metric of both runs 'hit_rate@2'; There"):
+    with pytest.raises(UnknownNameError, match="unknown metric of both runs 'hit_rate@2'; there"):
         mp.compare(*runs, metrics=["hit_rate@2"])
-    with pytest.raises(UnknownNameError, match=r"unknown runner in '.*': 'test'; There are: 'vali"):
+    with pytest.raises(UnknownNameError, match=r"unknown runner in '.*': 'test'; there are: 'vali"):
         mp.compare(*runs, runner="test")
 
 

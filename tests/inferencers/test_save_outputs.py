@@ -242,9 +242,9 @@ def test_names_are_different_and_not_those_of_every_row(tmp_path: Path, names: A
 
 
 def test_formats_and_dtypes_are_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"^unknown format 'csv'; There are: 'npy', 'par"):
+    with pytest.raises(UnknownNameError, match=r"^unknown format 'csv'; there are: 'npy', 'par"):
         SaveOutputs("x", path=tmp_path, format="csv")  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match=r"^unknown dtype 'int8'; There are: 'bfloat16', "):
+    with pytest.raises(UnknownNameError, match=r"^unknown dtype 'int8'; there are: 'bfloat16', "):
         SaveOutputs("x", path=tmp_path, dtype="int8")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^`dtype` must be None for the projector"):
         SaveOutputs("x", path=tmp_path, format="projector", dtype="float16")
