@@ -63,6 +63,10 @@ class Best:
             self._warned = True
             warnings.warn(str(unknown_name("metric", self.metric, self._seen)), stacklevel=2)
 
+    def excuse(self) -> None:
+        """Take the training for cut short: that the metric never came needs no warning."""
+        self._warned = True
+
     def warn_if_never_seen(self, who: str) -> None:
         """Warn if no record held the metric, with the nearest name that was there."""
         if self.metric in self._seen or self._warned:

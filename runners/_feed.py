@@ -1,13 +1,14 @@
 """From what people have as data to batches of named fields with ids."""
 
 import hashlib
+import itertools
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, final
 
-from milepost.callbacks import World
+from milepost.callbacks import Solo, World
 from milepost.errors import CoverageError, missing_extra, unknown_name
 from milepost.runners._batch import Batch, first_row, name_fields, row_ids, row_roles
 from milepost.runners._py_dataset import py_dataset_source
@@ -118,6 +119,15 @@ class Feed:
             for role, source in self._sources.items()
         }
         return self._read(opened, self.declared(), world)
+
+    def first_rows(self) -> Iterator[Batch]:
+        """Give a few rows of each role whose source can be read again; on the caller's thread."""
+        for role, source in self._sources.items():
+            if not source.is_one_shot:
+                opened = source.open(Solo(), [source.draw()])
+                with closing(self._read_role(role, opened, self.declared()[role], Solo())) as read:
+                    for batch in itertools.islice(read, 1):
+                        yield from itertools.islice(batch.split(2), 1)
 
     def stop(self) -> None:
         """End what keeps a reader waiting; from another thread."""

@@ -18,7 +18,7 @@ from milepost.callbacks import (
     World,
     current_world,
 )
-from milepost.errors import LostRankError
+from milepost.errors import LostRankError, UnknownNameError
 from milepost.inferencers import Bootstrap, Inferencer
 from milepost.predictors import get_predictor
 from milepost.runners._arguments import (
@@ -35,6 +35,7 @@ from milepost.runners._arguments import (
 from milepost.runners._cache import Cache
 from milepost.runners._examination import Examination, Result
 from milepost.runners._feed import Feed
+from milepost.runners._forward import Forward as ModelForward
 from milepost.runners._source import Loading
 from milepost.runners._standalone import Standalone
 from milepost.runners._together import describe
@@ -201,6 +202,26 @@ class InferenceRunner(Callback):
         metrics = self.run(trainer)
         self._timer.spend(time.monotonic() - now)
         return metrics
+
+    def rehearse(self, model: Any) -> None:
+        """Run a few rows of each role, so that an error shows before hours of training.
+
+        Nothing is measured or logged, and no trace is left. A source that can be read but once is
+        left alone.
+
+        Raises:
+            UnknownNameError: an inferencer fetches what is neither a field nor an output.
+            Exception: whatever else goes wrong, if it would end the training.
+        """
+        try:
+            predictor = self._predictor(model, weights="live")
+            with predictor.scope():
+                forward = ModelForward(predictor, self._inferencers)
+                for batch in self._feed.first_rows():
+                    forward(batch)
+        except Exception as error:
+            if self._on_error == "raise" or isinstance(error, UnknownNameError):
+                raise
 
     def run(self, trainer: Trainer) -> dict[str, float] | None:
         """Examine the trainer's model now, log the result, and return the metrics.

@@ -80,6 +80,11 @@ class Source(abc.ABC):
         """Whether it loads ahead by itself."""
         return False
 
+    @property
+    def is_one_shot(self) -> bool:
+        """Whether what is read of it is gone."""
+        return False
+
     def draw(self) -> Any:
         """Return what this rank's sampler drew, for `open` to compare; None if it takes all."""
         return None
@@ -154,6 +159,10 @@ class Batches(Source):
     @property
     def in_memory(self) -> bool:
         return type(self._batches) in (list, tuple)
+
+    @property
+    def is_one_shot(self) -> bool:
+        return isinstance(self._batches, Iterator)
 
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
         return self._read(iter(self._batches), world)

@@ -146,6 +146,10 @@ def test_a_printed_recipe_is_a_recipe(capsys: pytest.CaptureFixture[str]) -> Non
         ),
         (["--runners.validation.name=x"], "runners.validation: the key is the name, got `name`"),
         (["--runners.validation.every=3 stps"], "`every` is no schedule, got '3 stps'; did you"),
+        (
+            ["--runners.validation.fields=[image, lable]"],
+            "unknown output 'label'; there are: 'backbone', ",
+        ),
         (["--rundir=/dev/null/x"], "`rundir` must be a folder that can be written, got '/dev/nul"),
     ],
 )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,14 @@ def test_the_command_takes_no_override(
     with pytest.raises(SystemExit, match="2"):
         main(["compare", *map(str, runs), "--epochs=3"])
     assert "unrecognized arguments: --epochs=3" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        assert main(["compare", *map(str, runs), "--json"]) == 1
+        monkeypatch.undo()
