@@ -81,7 +81,8 @@ class Retrieval(PairInferencer):
             `species/hit_rate@1` by the field or `level0/hit_rate@1` by the column; `relevant` and
             `gain` are then called with one column. One search serves all levels.
         group: a field, or several: a query leaves out the gallery rows that are equal to it in all
-            of them (the same camera, sequence or document), and R counts what is left.
+            of them (the same camera, sequence or document), and R counts what is left. That of
+            `MatchRate` does another thing: it splits results.
         average: `"sample"`: means over queries; `"class"`: means over the queries of each label,
             then over labels.
         per_class: whether the means of each label are evidence; with `average="class"` they are.
