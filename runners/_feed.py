@@ -50,8 +50,6 @@ class Feed:
         loading: Loading,
     ) -> None:
         self._by_role = isinstance(data, Mapping) and not is_columns(data)
-        if self._by_role:
-            _check_roles(data)
         roles = data if self._by_role else {"query": data}
         if not roles:
             msg = "`data` must hold at least one role, got an empty mapping"
@@ -211,18 +209,6 @@ class Feed:
                 "sources; pass one source whose rows say their role, or rename the field"
             )
             raise ValueError(msg)
-
-
-def _check_roles(data: Mapping[str, Any]) -> None:
-    """Raise an error if a mapping holds arrays and lists, so that columns are meant, not roles."""
-    for name, value in data.items():
-        if isinstance(value, list | tuple) and any(map(is_array, data.values())):
-            msg = (
-                f"`data` must hold an array, or a list of numbers or texts, for each field, got a "
-                f"{type(value).__name__} of something else for {name!r}; sets of labels are to be "
-                "rows of 0 and 1, one column a label"
-            )
-            raise TypeError(msg)
 
 
 def as_source(data: Any, loading: Loading) -> Source:

@@ -65,6 +65,7 @@ def test_lists_of_labels_may_differ_in_length_within_a_batch_and_between() -> No
     expected = evaluate(
         None, {"output": output, "label": np.array(columns)}, [Retrieval(relevant=any_shared)]
     )
+    assert evaluate(None, {"output": output, "label": lists}, [sets], batch_size=3) == expected
     for size in (1, 2, 3, 8):
         parts = (slice(at, at + size) for at in range(0, 8, size))
         batches = [{"output": output[part], "label": lists[part]} for part in parts]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from milepost.errors import CoverageError, EvaluationError, UnknownNameError
+from milepost.inferencers import Retrieval
+from milepost.runners import evaluate
 from milepost.runners._feed import Feed
 from milepost.runners._source import Loading
 from tests.kinds import CONVERTERS
@@ -115,10 +117,11 @@ def test_data_of_no_known_kind_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("labels", [[[1, 2], [3]], ["a", None]])
-def test_a_list_that_is_no_column_is_named(labels: Any) -> None:
-    message = r"^`data` must hold an array, .* for each field, got a list .* for 'label'; sets of"
-    with pytest.raises(TypeError, match=message):
-        Feed({"x": np.eye(2), "label": labels}, fields=None, size=None, loading=Loading())
+def test_a_list_beside_an_array_is_a_column_of_whatever_it_holds(labels: Any) -> None:
+    data = {"output": np.eye(2), "label": labels}
+    message = r"^`label` must be integers, .* got object of shape \(2,\); .* `labels=LabelSets\("
+    with pytest.raises(ValueError, match=message):
+        evaluate(None, data, [Retrieval(k=1)])
 
 
 def test_ids_that_are_equal_are_equal_in_every_type() -> None:
