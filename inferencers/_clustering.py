@@ -107,7 +107,7 @@ class Clustering(PairInferencer):
             if value is not None and value < 1:
                 msg = f"`{argument}` must be at least 1, got {value}"
                 raise ValueError(msg)
-        chosen = chosen_names(metrics, _SCORES)
+        chosen = chosen_names(metrics, tuple(_SCORES))
         for metric in chosen:
             if metric not in _SCORES:
                 raise unknown_name("metric", metric, _SCORES)

@@ -214,7 +214,9 @@ def first_row(fields: Mapping[str, Any]) -> bytes:
 
 
 def _held(value: Any) -> Any:
-    """Return the numbers of a ragged or sparse tensor of TensorFlow, and anything else as it is."""
+    """Return a list as an array, a ragged or sparse tensor's numbers, or the value as it is."""
+    if isinstance(value, list):
+        return as_rows(value)
     if hasattr(value, "flat_values"):
         return value.flat_values
     return value.values if hasattr(value, "dense_shape") else value

@@ -26,10 +26,10 @@ from milepost.runners._arguments import (
     check_confidence,
     check_inferencers,
     check_least,
+    check_loading,
     check_name,
     check_names,
     check_placement,
-    check_positive,
     check_roles,
 )
 from milepost.runners._cache import Cache
@@ -100,6 +100,9 @@ class InferenceRunner(Callback):
         {'validation/loss': 3.0}
     """
 
+    _started: float | None
+    _world: World | None
+
     def __init__(
         self,
         data: Any,
@@ -128,22 +131,13 @@ class InferenceRunner(Callback):
     ) -> None:
         check_choice("on_error", on_error, ("raise", "warn", "disable"))
         check_choice("weights", weights, ("live", "ema", "snapshot"))
-        check_least("prefetch", prefetch, 0)
-        check_least("num_workers", num_workers, 0)
-        check_least("batch_size", batch_size, 1)
+        check_loading(batch_size, num_workers, prefetch, timeout_s)
         check_least("max_memory_bytes", max_memory_bytes, 1)
-        check_positive("timeout_s", timeout_s)
         check_name(name)
-        check_names("fields", fields)
-        check_names("inputs", inputs)
-        self.every = every
-        self.name = name
-        self._timer = Timer(every)
-        self._started: float | None = None
-        self._elapsed_s = 0.0
-        self._world: World | None = None
-        self._disabled = False
-        self._on_error = on_error
+        check_names(fields=fields, inputs=inputs)
+        self.every, self.name, self._on_error = every, name, on_error
+        self._timer, self._world = Timer(every), None
+        self._started, self._elapsed_s, self._disabled = None, 0.0, False
         self._placement = check_placement(placement)
         self._inferencers = check_inferencers(inferencers)
         loading = Loading(batch_size, num_workers, timeout_s)

@@ -116,6 +116,13 @@ def test_data_of_no_known_kind_is_an_error() -> None:
         Feed(3, fields=None, size=None, loading=Loading())
 
 
+def test_ranks_read_lists_of_several_lengths() -> None:
+    batches = [{"x": np.eye(2), "tags": tags} for tags in ([[1], [2, 3]], [[], [4]])]
+    feed = Feed(batches, fields=None, size=None, loading=Loading())
+    own = [list(feed.open(Rank(rank, 2), [feed.draw()] * 2)) for rank in range(2)]
+    assert [batch.fields["tags"] for (batch,) in own] == [batch["tags"] for batch in batches]
+
+
 @pytest.mark.parametrize("labels", [[[1, 2], [3]], ["a", None]])
 def test_a_list_beside_an_array_is_a_column_of_whatever_it_holds(labels: Any) -> None:
     data = {"output": np.eye(2), "label": labels}
