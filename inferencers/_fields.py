@@ -24,6 +24,7 @@ def as_fields(
     fields = (*((names,) if isinstance(names, str) else names), *more)
     named = all(isinstance(name, str) and name for name in fields)
     if not named or not fields or (different and len(set(fields)) < len(fields)):
-        msg = f"`{argument}` must be a field or several different ones, got {fields}"
+        got = fields if more else names
+        msg = f"`{argument}` must be a field or several different ones, got {got!r}"
         raise ValueError(msg)
     return fields

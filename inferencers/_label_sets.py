@@ -14,6 +14,8 @@ import numpy.typing as npt
 from milepost.inferencers._label_table import Labels
 from milepost.neighbors import backend_of
 
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
+
 
 @final
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class LabelSets:
             raise ValueError(msg)
         labels = set(row) - {self.pad}
         _check_kinds(labels)
-        return json.dumps(sorted(labels), ensure_ascii=False)
+        return _encoded(sorted(labels))
 
 
 def in_columns(texts: Labels) -> npt.NDArray[np.bool_]:

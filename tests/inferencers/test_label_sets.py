@@ -68,6 +68,17 @@ def test_sets_are_relevant_if_they_share_a_label(
     assert_defined([Retrieval(**how)], columns, columns, "l2", relevant=shared)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
+@pytest.mark.parametrize("labels", [0, 1, 40])
+def test_any_label_is_shared_whether_rows_bear_few_or_many(labels: int, share: float) -> None:
+    rng = np.random.default_rng(1)
+    query, gallery = (rng.random((rows, labels)) < share for rows in (9, 30))
+    expected = (query[:, None] & gallery).any(axis=-1)
+    for dtype in (bool, np.int64, np.float32):
+        columns = query.astype(dtype)[:, None], gallery.astype(dtype)[None]
+        np.testing.assert_array_equal(any_shared(*columns), expected)
+
+
 def overlap(query: Array, gallery: Array) -> Array:
     both, any_of = (query & gallery).sum(axis=-1), (query | gallery).sum(axis=-1)
     return np.asarray(both / any_of.clip(min=1))
@@ -134,5 +145,5 @@ def test_labels_of_two_kinds_are_an_error() -> None:
             evaluate(lambda: Retrieval(labels=LabelSets("label")), rows)
     with pytest.raises(ValueError, match=r"^`levels=True` needs labels of several columns, got La"):
         Retrieval(labels=LabelSets("label"), levels=True)
-    with pytest.raises(ValueError, match=r"^`labels` must be a field or several .*, got \('',\)$"):
+    with pytest.raises(ValueError, match=r"^`labels` must be a field or several .*, got ''$"):
         Retrieval(labels=LabelSets(""))
