@@ -332,3 +332,38 @@ def test_who_measures_a_metric_is_triggered_for_it_once_a_moment() -> None:
         *["a.after_step 2", "a/b.after_step 2", "a.trigger"],
         *["a.after_step 3", "a/b.after_step 3", "a.trigger"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "hook"),
+    [
+        ("after_epochs", "after_epoch"),
+        ("on_metric", "on_metrics"),
+        ("set_up", "setup"),
+        ("before_training", "before_train"),
+    ],
+)
+def test_a_method_that_is_nearly_a_hook_is_a_warning(name: str, hook: str) -> None:
+    with pytest.warns(UserWarning, match="no hook") as caught:
+        type("Own", (Callback,), {name: lambda self: None})
+    assert [str(warning.message) for warning in caught] == [
+        f"`Own.{name}` is no hook and is never called; did you mean {hook!r}? "
+        "Begin its name with '_' if it is a method of your own"
+    ]
+
+
+def test_hooks_and_methods_of_other_names_are_no_warning() -> None:
+    class Own(Callback):
+        best = 0.0
+
+        def after_epoch(self) -> None:
+            self._after_epochs()
+
+        def _after_epochs(self) -> None: ...
+
+        def predict(self) -> None: ...
+
+        def every(self, moment: Moment) -> bool:
+            return moment.phase == "end"
+
+    assert Own().best == 0.0

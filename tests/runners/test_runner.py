@@ -1,5 +1,6 @@
 """What a runner passes on: schedule, weights, options, records."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from milepost.callbacks import KeepBest, Loop, Record
-from milepost.inferencers import ScalarStats
+from milepost.errors import UnknownNameError
+from milepost.inferencers import Retrieval, ScalarStats
 from milepost.runners import InferenceRunner, evaluate
 
 ones = torch.ones(4, 1)
@@ -54,7 +56,7 @@ def test_averaged_weights_are_examined_and_kept(tmp_path: Path) -> None:
     assert evaluate(model, [ones], [ScalarStats("output")], weights="ema", ema=average) == {
         "validation/output": 2.0
     }
-    best = KeepBest("validation/output", path=tmp_path / "best.safetensors")
+    best = KeepBest("validation/output", mode="max", path=tmp_path / "best.safetensors")
     examined = runner(weights="ema", every="at start")
     with Loop(model, callbacks=[best, examined], ema=average, monitors=[]):
         pass
@@ -64,7 +66,7 @@ def test_averaged_weights_are_examined_and_kept(tmp_path: Path) -> None:
 def test_the_best_weights_are_those_examined_whatever_the_order(tmp_path: Path) -> None:
     for place in (0, 1):
         model = Scale(1)
-        best = KeepBest("validation/output", path=tmp_path / f"{place}.safetensors")
+        best = KeepBest("validation/output", mode="max", path=tmp_path / f"{place}.safetensors")
         callbacks: list[Any] = [runner(every="1 step")]
         callbacks.insert(place, best)
         with Loop(model, callbacks=callbacks, monitors=[]) as loop:
@@ -147,3 +149,32 @@ def test_a_field_named_like_a_layer_is_an_error_that_says_how_to_choose() -> Non
         "validation/model.0": 1.0,
         "validation/batch.0": 1.0,
     }
+
+
+def test_a_rehearsal_reads_two_rows_of_each_role_and_measures_nothing() -> None:
+    seen: list[int] = []
+
+    def forward(model: Any, batch: Any) -> Any:
+        seen.append(len(batch["x"]))
+        return {"output": batch["x"], "label": batch["x"]}
+
+    sources = {"query": {"x": torch.ones(5)}, "gallery": {"x": torch.ones(0)}}
+    runner = InferenceRunner(sources, [Retrieval()], forward=forward)
+    runner.rehearse(nn.Identity())
+    assert seen == [2]
+    once = iter([{"x": torch.ones(3)}])
+    InferenceRunner(once, [ScalarStats("x")]).rehearse(None)
+    assert len(list(once)) == 1
+
+
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_a_rehearsal_raises_what_would_end_the_training(on_error: Any) -> None:
+    def fails(model: Any, batch: Any) -> Any:
+        raise ZeroDivisionError
+
+    options: Any = {"forward": fails, "on_error": on_error}
+    data = {"x": torch.ones(3)}
+    with pytest.raises(ZeroDivisionError) if on_error == "raise" else nullcontext():
+        InferenceRunner(data, [ScalarStats("y")], **options).rehearse(nn.Identity())
+    with pytest.raises(UnknownNameError, match=r"^unknown field or output 'y'; there are: 'x'$"):
+        InferenceRunner(data, [ScalarStats("y")], on_error=on_error).rehearse(None)
