@@ -148,6 +148,19 @@ def test_a_best_model_at_which_nobody_would_look_is_refused(tmp_path: Path) -> N
     )
 
 
+def test_the_worst_taken_for_the_best_is_a_warning(tmp_path: Path) -> None:
+    ours = mp.trainers.transformers(Steps())
+    options = {"eval_strategy": "epoch", "save_strategy": "best"}
+    plan = Plan(folder=tmp_path, epochs=1)
+    trainer = host(plan, ours, metric_for_best_model="validation/error@1", **options)
+    with pytest.warns(UserWarning) as caught, pytest.raises(KeyError, match="validation/error@1"):
+        trainer.train()
+    assert [str(warning.message) for warning in caught if "greater" in str(warning.message)] == [
+        "the best 'validation/error@1' is the minimum, but `greater_is_better` is True; "
+        "say `greater_is_better=False`"
+    ]
+
+
 def test_a_failed_evaluation_is_never_the_best(tmp_path: Path) -> None:
     handed = Handed()
     ours = mp.trainers.transformers(Steps("3 steps", lambda step: None if step == 3 else step))
