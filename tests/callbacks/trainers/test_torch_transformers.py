@@ -153,12 +153,9 @@ def test_the_worst_taken_for_the_best_is_a_warning(tmp_path: Path) -> None:
     options = {"eval_strategy": "epoch", "save_strategy": "best"}
     plan = Plan(folder=tmp_path, epochs=1)
     trainer = host(plan, ours, metric_for_best_model="validation/error@1", **options)
-    with pytest.warns(UserWarning) as caught, pytest.raises(KeyError, match="validation/error@1"):
+    said = "'validation/error@1' is the minimum, but `greater_is_better` is True; say"
+    with pytest.warns(UserWarning, match=said), pytest.raises(KeyError, match="error@1"):
         trainer.train()
-    assert [str(warning.message) for warning in caught if "greater" in str(warning.message)] == [
-        "the best 'validation/error@1' is the minimum, but `greater_is_better` is True; "
-        "say `greater_is_better=False`"
-    ]
 
 
 def test_a_failed_evaluation_is_never_the_best(tmp_path: Path) -> None:
