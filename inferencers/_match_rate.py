@@ -14,10 +14,11 @@ from milepost.inferencers._match_points import (
     check_calibration,
     check_group,
 )
-from milepost.inferencers._match_resampling import CountedPairs, resampled_rates
+from milepost.inferencers._match_resampling import CountedPairs, PairChance, resampled_rates
 from milepost.inferencers._pair_rows import ROLES
 from milepost.inferencers._pair_set import PairSet
 from milepost.inferencers._refined_histogram import RefinedHistogram
+from milepost.inferencers._resamples import PAIRS
 from milepost.inferencers._row_rates import RowRates
 from milepost.inferencers._score_tables import score_tables
 from milepost.neighbors import Distance, Grid, Ranges
@@ -193,7 +194,11 @@ class MatchRate(PairInferencer):
             cells = self._main.cells()
             points = self._points.of(cells, self._fitted())
             self._rates = self._pass = RowRates(
-                self._main.pairs, cells, points, is_grouped=self._group is not None
+                self._main.pairs,
+                cells,
+                points,
+                is_grouped=self._group is not None,
+                over=self.will_resample,
             )
 
     def scan(self, part: Rows, round: int) -> None:
@@ -225,8 +230,12 @@ class MatchRate(PairInferencer):
         self, tables: Mapping[str, Table], weights: Floats, over: Over
     ) -> Mapping[str, Floats]:
         within = self._main.pairs.is_within
+        rates = partial(resampled_rates, self._points, self._main.cells(), self._fitted())
         counted = CountedPairs(tables["queries"], weights, over, is_within=within)
-        return resampled_rates(self._points, self._main.cells(), self._fitted(), counted)
+        if "signed_pairs" not in tables:
+            return rates(counted)
+        chance = rates(PairChance(counted, tables["signed_pairs"], weights))
+        return {**rates(counted), **{f"{name}{PAIRS}": each for name, each in chance.items()}}
 
     def _fitted(self) -> list[OperatingPoint] | None:
         """Return the thresholds that were chosen on the role that is calibrated on."""
@@ -243,4 +252,4 @@ class MatchRate(PairInferencer):
 
     def _has_rates_left(self) -> bool:
         """Return whether a pass that counts the pairs of each query is still to come."""
-        return self._rates is None and (self.will_resample or self._group is not None)
+        return self._rates is None and (self.will_resample is not None or self._group is not None)

@@ -24,7 +24,7 @@ from milepost.inferencers import (
     unit_table,
 )
 from milepost.inferencers._evidence import weighted_class_means, weighted_means
-from milepost.inferencers._interval import _student, find_interval, reach_of
+from milepost.inferencers._interval import _student, find_interval
 from tests.inferencers.rounds import clustered, run
 
 Floats = NDArray[np.float64]
@@ -152,7 +152,7 @@ def test_the_interval_is_that_of_scipys_bca_but_for_the_widening() -> None:
     expected = stats.bootstrap((values,), np.mean, n_resamples=20_000, rng=rng)
     weights = rng.multinomial(60, np.full(60, 1 / 60), 20_000)
     left_out = (values.sum() - values) / 59
-    found = find_interval(values.mean(), weights @ values / 60, left_out, reach_of(0.95, 1e9))
+    found = find_interval(values.mean(), weights @ values / 60, left_out, 1e9, 0.95)
     low, high = expected.confidence_interval
     assert found == pytest.approx((low, high), abs=0.02 * (high - low))
 
