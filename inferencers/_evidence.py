@@ -57,7 +57,7 @@ def zeros_and_ones(column: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
     """Return the values of a column that has no others but NaN, which is left out; else nothing."""
     if column is None or column.ndim != 1 or column.dtype.kind not in "biuf":
         return np.zeros(0)
-    counted = column[~np.isnan(column)]
+    counted: npt.NDArray[Any] = column[~np.isnan(column)]
     return counted if ((counted == 0) | (counted == 1)).all() else counted[:0]
 
 

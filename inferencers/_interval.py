@@ -57,15 +57,22 @@ def find_p(
 ) -> float:
     """Return 1 - the level of the interval that ends at 0: the two-sided p value of a difference.
 
-    It is never below 2 / (B + 1), of which the resamples know nothing. Arguments are those of
-    `find_interval`.
+    It is never below 2 / (B + 1), of which the resamples know nothing.
+
+    Args:
+        value: as for `find_interval`, as are the others.
+        resampled: the same.
+        left_out: the same.
+        units: the same.
+        narrowing: the same.
     """
     if not math.isfinite(value) or resampled.size < 2:
         return math.nan
-    if not resampled.any():
-        return 1.0
-    least = 1 / (resampled.size + 1)
-    z = _NORMAL.inv_cdf(min(max(_share_below(0.0, resampled), least), 1 - least))
+    if not resampled.std() > 0:
+        return 1.0 if value == 0 else math.nan
+    least, below = 1 / (resampled.size + 1), _share_below(0.0, resampled)
+    beyond = -value / float(resampled.std())  # where no resample is, as far as they spread
+    z = _NORMAL.inv_cdf(below) if 0 < below < 1 else beyond
     bias, acceleration = _bias(value, resampled), _acceleration(left_out)
     end = (z - bias) / max(1 + acceleration * (z - bias), 0.1)
     units = max(units, 2.0)
@@ -90,8 +97,9 @@ def share_interval(
         units: as for `find_interval`.
         level: as for `find_interval`.
     """
-    reach = reach_of(level, units)
-    count = min(value * (1 - value) / variance, rows) if variance > 0 else units
+    is_known = units >= rows or not variance > 0  # it then follows from the share
+    reach = _NORMAL.inv_cdf((1 + level) / 2) if is_known else reach_of(level, units)
+    count = min(value * (1 - value) / variance, rows) if variance > 0 else min(units, rows)
     middle = (count * value + reach**2 / 2) / (count + reach**2)
     side = reach * math.sqrt(middle * (1 - middle) / (count + reach**2))
     return Interval(max(0.0, middle - side), min(1.0, middle + side))

@@ -27,6 +27,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
 
 _SHOWN = 5  # ids in a message
+_NEVER = "it is no mean over queries, and has no confidence interval"
 _NO_MEAN = "it is no mean over queries; give both evaluations the same `confidence`, such as 0.95"
 
 
@@ -88,8 +89,10 @@ class Comparison:
         self._means = {x: full for x, full in shared.items() if self._is_mean(x, full)}
         rest = {x: full for x, full in shared.items() if x not in self._means}
         why_not = self._why_not() if rest else ""
-        self.left_out = dict.fromkeys(rest.values(), why_not) if why_not else {}
-        self._drawn = {} if why_not else rest
+        resampled = [set() if each is None else set(each.metrics) for each in drawn]
+        is_drawn = resampled[0] & resampled[1] if not why_not else set()
+        self._drawn = {x: full for x, full in rest.items() if x in is_drawn}
+        self.left_out = {full: why_not or _NEVER for x, full in rest.items() if x not in is_drawn}
 
     @property
     def names(self) -> list[str]:
@@ -139,10 +142,8 @@ class Comparison:
         if not one.is_drawn_like(other):
             return "it was drawn in two ways; give both evaluations the same `confidence`"
         if one.over != self._bootstrap.over:
-            over = self._bootstrap.over
-            return (
-                f"it was drawn over {one.over!r}; give both `confidence=Bootstrap(over={over!r})`"
-            )
+            over = f"`confidence=Bootstrap(over={self._bootstrap.over!r})`"
+            return f"it was drawn over {one.over!r}; give both evaluations {over}"
         return ""
 
     def _of_means(self, metrics: Mapping[str, str], most: int) -> list[Change]:
