@@ -37,8 +37,9 @@ class Bootstrap:
     Model and gallery stay what they are. Where the queries of a class are alike (shots of one
     product, pages of one document) they are no independent evidence: `over="class"` draws whole
     classes, and so many units count as classes of equal size would: (number of rows)² / sum of
-    (rows of a class)². Where all queries agree, the interval has no width; of one unit alone it is
-    NaN.
+    (rows of a class)². A metric that is the share of rows with a 1 has the interval of Agresti and
+    Coull instead, for as many rows as its resamples vary like. Where all queries agree in another
+    value, the interval has no width; of one unit alone it is NaN.
 
     The same seed gives the same interval, whatever the batch size, the ranks and the order.
     Cost: the metrics of `resamples` resamples and of at most 200 parts of the data; above 20,000

@@ -84,7 +84,9 @@ class MatchRate(PairInferencer):
     farther than its genuine pairs, `auc_of_impostors` as that of genuine pairs closer than its
     impostor pairs, both to a hundredth); `"groups"`, and `"worst_groups"`, which names them.
     Confidence intervals take a pair of queries to count as often as both together: w + v - 1 times
-    where they are drawn w and v times, w times where they are drawn as one; a gallery stays.
+    where they are drawn w and v times, w times where they are drawn as one; a gallery stays. What
+    the chance of single pairs then counts twice is taken off, told by `"signed_pairs"`: for each
+    query its pairs, half of them, by row or by class, counted negative.
 
     Args:
         embeddings: the output that holds embeddings, shape (N, d), computed with in float32.

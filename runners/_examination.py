@@ -266,7 +266,7 @@ class Examination:
                 if found is not None:
                     intervals[name] = bootstrap.intervals_of(found, unit_table(tables[name]))
                     if table := resamples_table(found, tables[name]):
-                        tables[name]["resamples"] = table
+                        tables[name]["resamples"] = dict(table)
             return intervals
 
         with self._stages.of("confidence"):
