@@ -5,7 +5,7 @@ B is the number of resamples, L that of parts that are left out, S = 1 + B + L.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -40,6 +40,8 @@ class Resamples:
         units: on how many independent units the metrics rest; a fraction counts.
         over: what was drawn.
         seed: of the draws.
+        is_difference: whether they are differences of two. What bias the metrics have is taken to
+            be the same in both: what their resamples tell of it is mostly noise.
     """
 
     metrics: Mapping[str, Floats]
@@ -47,6 +49,7 @@ class Resamples:
     units: float
     over: Over
     seed: int
+    is_difference: bool = False
 
     def value(self, name: str) -> float:
         """Return a metric of all rows."""
@@ -78,7 +81,7 @@ class Resamples:
         """Return how much the metrics of these are above those of others, draw by draw."""
         names = [name for name in self.metrics if name in other.metrics]
         differences = {name: self.metrics[name] - other.metrics[name] for name in names}
-        return Resamples(differences, self.part, self.units, self.over, self.seed)
+        return replace(self, metrics=differences, is_difference=True)
 
     def is_drawn_like(self, other: "Resamples") -> bool:
         """Return whether these are metrics of the same draws, if rows are the same."""
@@ -100,11 +103,12 @@ class Resamples:
         return cls(metrics, about["part"], units, over, seed)
 
     def _of(self, name: str) -> tuple[float, Floats, Floats]:
-        """Return a metric, and its finite values in resamples and without each unit."""
+        """Return the middle of a metric, and its finite values in resamples, without each unit."""
         values = self.metrics[name]
         parts = (values[self.part == part] for part in (DRAWN, LEFT_OUT))
         drawn, left_out = (each[np.isfinite(each)] for each in parts)
-        return self.value(name), drawn, left_out
+        is_moved = self.is_difference and drawn.size > 0 and math.isfinite(self.value(name))
+        return float(np.median(drawn)) if is_moved else self.value(name), drawn, left_out
 
     def _variance(self, name: str) -> float:
         drawn = self._of(name)[1]
