@@ -77,8 +77,8 @@ def _metadata(record: Record, name: str) -> dict[str, str]:
     owner, _, table = name.rpartition("/")
     metrics = dict(record.columns.get(name, {}))
     place = {"runner": record.runner, "step": record.step, "epoch": record.epoch}
-    about = {**place, "inferencer": owner, "table": table, "metrics": metrics}
-    about["scalars"] = dict(record.scalars)
+    logged = {"metrics": metrics, "scalars": dict(record.scalars)}
+    about = {**place, "inferencer": owner, "table": table, **logged}
     return {"milepost": json.dumps(about)}
 
 
