@@ -13,10 +13,14 @@ from milepost.inferencers._inferencer import State as State
 from milepost.inferencers._inferencer import Table as Table
 from milepost.inferencers._bootstrap import Bootstrap as Bootstrap
 from milepost.inferencers._interval import Interval as Interval
+from milepost.inferencers._resamples import Resamples as Resamples
 from milepost.inferencers._evidence import NO_METRICS as NO_METRICS
 from milepost.inferencers._evidence import Over as Over
+from milepost.inferencers._evidence import is_mean as is_mean
+from milepost.inferencers._evidence import is_same as is_same
 from milepost.inferencers._evidence import unit_table as unit_table
 from milepost.inferencers._evidence import weighted_means as weighted_means
+from milepost.inferencers._evidence import zeros_and_ones as zeros_and_ones
 from milepost.inferencers._scalar_stats import ScalarStats as ScalarStats
 from milepost.inferencers._classification_error import ClassificationError as ClassificationError
 from milepost.inferencers._binary_classification_stats import (

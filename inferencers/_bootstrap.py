@@ -5,15 +5,15 @@ of resamples.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
-from milepost.inferencers._evidence import Columns, Floats, Over
-from milepost.inferencers._interval import Interval, find_interval, reach_of
+from milepost.inferencers._evidence import Columns, Floats, Over, is_mean, zeros_and_ones
+from milepost.inferencers._interval import Interval
+from milepost.inferencers._resamples import ALL, DRAWN, LEFT_OUT, PAIRS, Resamples
 
 Ints = npt.NDArray[np.int64]
 Resampled: TypeAlias = Callable[[Floats], Mapping[str, Floats]]
@@ -37,8 +37,9 @@ class Bootstrap:
     Model and gallery stay what they are. Where the queries of a class are alike (shots of one
     product, pages of one document) they are no independent evidence: `over="class"` draws whole
     classes, and so many units count as classes of equal size would: (number of rows)² / sum of
-    (rows of a class)². Where all queries agree, the interval has no width; of one unit alone it is
-    NaN.
+    (rows of a class)². A metric that is the share of rows with a 1 has the interval of Agresti and
+    Coull instead, for as many rows as its resamples vary like. Where all queries agree in another
+    value, the interval has no width; of one unit alone it is NaN.
 
     The same seed gives the same interval, whatever the batch size, the ranks and the order.
     Cost: the metrics of `resamples` resamples and of at most 200 parts of the data; above 20,000
@@ -97,21 +98,45 @@ class Bootstrap:
             resampled: gives each metric's values, shape (B,), for weights of rows (B, R).
             table: one row a query or sample; it `suits`.
         """
+        resamples = self.draw(resampled, table)
+        return {} if resamples is None else self.intervals_of(resamples, table)
+
+    def intervals_of(self, resamples: Resamples, table: Columns) -> dict[str, Interval]:
+        """Return the intervals that resamples of a table give."""
+        intervals = {}
+        for name in (x for x in resamples.metrics if not x.endswith(PAIRS)):
+            rows = zeros_and_ones(table.get(name))
+            if len(rows) and is_mean(rows, resamples.value(name)) and resamples.units > 1:
+                intervals[name] = resamples.share_interval(name, len(rows), self.level)
+            else:
+                intervals[name] = resamples.interval(name, self.level)
+        return intervals
+
+    def draw(self, resampled: Resampled, table: Columns) -> Resamples | None:
+        """Return the metrics of resamples; None if the table is empty.
+
+        Of one unit alone, which tells nothing of others, there are none but those of all rows.
+
+        Args:
+            resampled: as for `intervals`.
+            table: as for `intervals`.
+        """
         units = self.units_of(table)
         if not len(units):
-            return {}
+            return None
         rng = np.random.default_rng(self.seed)
-        values = resampled(np.ones((1, len(units))))
-        if units.max() == 0:  # one unit tells nothing of others
-            return dict.fromkeys(values, Interval(math.nan, math.nan))
-        drawn = _collect(resampled, self._draw(units, rng))
-        left_out = _collect(resampled, _leave_out(units, rng))
-        independent = len(units) ** 2 / float((np.bincount(units) ** 2).sum())
-        reach = reach_of(self.level, independent)
-        return {
-            name: find_interval(float(value[0]), drawn[name], left_out[name], reach)
-            for name, value in values.items()
-        }
+        weights = [(ALL, iter([np.ones((1, len(units)))]))]
+        if units.max() > 0:
+            weights += [(DRAWN, self._drawn(units, rng)), (LEFT_OUT, _leave_out(units, rng))]
+        found = [(part, resampled(block)) for part, blocks in weights for block in blocks]
+        sizes = [len(next(iter(values.values()), ())) for _, values in found]
+        return Resamples(
+            {x: np.concatenate([values[x] for _, values in found]) for x in found[0][1]},
+            np.repeat([part for part, _ in found], sizes),
+            len(units) ** 2 / float((np.bincount(units) ** 2).sum()),
+            self.over,
+            self.seed,
+        )
 
     def units_of(self, table: Columns) -> Ints:
         """Return the number of each row's unit, from 0."""
@@ -120,7 +145,7 @@ class Bootstrap:
             return np.arange(rows)
         return np.unique(table[self.column], axis=0, return_inverse=True)[1].reshape(rows)
 
-    def _draw(self, units: Ints, rng: np.random.Generator) -> Iterator[Floats]:
+    def _drawn(self, units: Ints, rng: np.random.Generator) -> Iterator[Floats]:
         """Give the weights of all resamples, in blocks of shape (B, R)."""
         rows, count = len(units), int(units.max()) + 1
         resamples = min(self.resamples, max(_FEWEST, _MOST_ROWS // rows))
@@ -143,8 +168,3 @@ def _blocks(count: int, rows: int) -> Iterator[range]:
     step = max(1, _BLOCK // rows)
     for start in range(0, count, step):
         yield range(start, min(start + step, count))
-
-
-def _collect(resampled: Resampled, weights: Iterator[Floats]) -> dict[str, Floats]:
-    parts = [resampled(block) for block in weights]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -46,7 +46,10 @@ class Clustering(PairInferencer):
 
     The result does not depend on batch size, order or number of workers: k-means is seeded and
     learns from all rows in the order of their ids or, where there are more than 256 a cluster, from
-    so many of them, chosen by a hash of their ids. There is no confidence interval.
+    so many of them, chosen by a hash of their ids.
+
+    There is no confidence interval: a row that is drawn twice lies in one cluster and has one
+    label, so that resamples agree too well; and other rows would give other clusters.
 
     Memory: a float32 copy of the embeddings (in a memory-mapped file where they exceed a quarter
     of the budget); on each worker, up to 768 embeddings a cluster.

@@ -3,6 +3,7 @@
 B is the number of resamples, R the number of rows, M the number of columns.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -41,6 +42,28 @@ def weighted_means(table: Columns, weights: Floats) -> dict[str, Floats]:
     with np.errstate(invalid="ignore"):  # 0 / 0: no row counts
         means = weights @ values.T / (weights @ counted.T)
     return dict(zip(names, means.T, strict=True))
+
+
+def is_mean(column: npt.NDArray[Any], value: float) -> bool:
+    """Return whether a metric is the mean of a column; NaN is not counted."""
+    if column.ndim != 1 or column.dtype.kind not in "biuf":
+        return False
+    counted = column[~np.isnan(column)]
+    mean = float(counted.mean(dtype=np.float64)) if counted.size else math.nan
+    return is_same(mean, value)
+
+
+def zeros_and_ones(column: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    """Return the values of a column that has no others but NaN, which is left out; else nothing."""
+    if column is None or column.ndim != 1 or column.dtype.kind not in "biuf":
+        return np.zeros(0)
+    counted: npt.NDArray[Any] = column[~np.isnan(column)]
+    return counted if ((counted == 0) | (counted == 1)).all() else counted[:0]
+
+
+def is_same(one: float, other: float) -> bool:
+    """Return whether two computations of a metric agree, to their rounding."""
+    return bool(np.isclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True))
 
 
 def weighted_class_means(table: Columns, weights: Floats, over: Over) -> dict[str, Floats]:

@@ -38,8 +38,8 @@ class Inferencer(abc.ABC):
             the framework's own tensors where the framework made them.
         keep_evidence: whether `evidence` will be asked for; the runner sets it before a run, so
             that what is kept for it alone costs nothing where nobody takes it.
-        will_resample: whether `resampled` will be asked for too, of what `evidence` gave; the
-            runner sets it before a run.
+        will_resample: what will be drawn where `resampled` will be asked for, of what `evidence`
+            gave; None where it will not be. The runner sets it before a run.
         step: steps of the training that are completed; the runner sets it before a run.
     """
 
@@ -47,7 +47,7 @@ class Inferencer(abc.ABC):
     fetches: tuple[str, ...]
     roles: tuple[str, ...] = ("query",)
     keep_evidence: bool = False
-    will_resample: bool = False
+    will_resample: Over | None = None
     step: int = 0
     arrays: ClassVar[Literal["numpy", "native"]] = "numpy"
 
@@ -106,7 +106,7 @@ class Inferencer(abc.ABC):
 
         Returns:
             shape (B,) by name, as in `compute`; what is no such metric, or is left out, has no
-            interval.
+            interval. What `<metric>/pairs` is, `Resamples` says.
         """
         return weighted_means(unit_table(tables), weights)
 

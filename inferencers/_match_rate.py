@@ -14,10 +14,11 @@ from milepost.inferencers._match_points import (
     check_calibration,
     check_group,
 )
-from milepost.inferencers._match_resampling import CountedPairs, resampled_rates
+from milepost.inferencers._match_resampling import CountedPairs, PairChance, resampled_rates
 from milepost.inferencers._pair_rows import ROLES
 from milepost.inferencers._pair_set import PairSet
 from milepost.inferencers._refined_histogram import RefinedHistogram
+from milepost.inferencers._resamples import PAIRS
 from milepost.inferencers._row_rates import RowRates
 from milepost.inferencers._score_tables import score_tables
 from milepost.neighbors import Distance, Grid, Ranges
@@ -83,7 +84,9 @@ class MatchRate(PairInferencer):
     farther than its genuine pairs, `auc_of_impostors` as that of genuine pairs closer than its
     impostor pairs, both to a hundredth); `"groups"`, and `"worst_groups"`, which names them.
     Confidence intervals take a pair of queries to count as often as both together: w + v - 1 times
-    where they are drawn w and v times, w times where they are drawn as one; a gallery stays.
+    where they are drawn w and v times, w times where they are drawn as one; a gallery stays. What
+    the chance of single pairs then counts twice is taken off, told by `"signed_pairs"`: for each
+    query its pairs, half of them, by row or by class, counted negative.
 
     Args:
         embeddings: the output that holds embeddings, shape (N, d), computed with in float32.
@@ -194,7 +197,11 @@ class MatchRate(PairInferencer):
             cells = self._main.cells()
             points = self._points.of(cells, self._fitted())
             self._rates = self._pass = RowRates(
-                self._main.pairs, cells, points, is_grouped=self._group is not None
+                self._main.pairs,
+                cells,
+                points,
+                is_grouped=self._group is not None,
+                over=self.will_resample,
             )
 
     def scan(self, part: Rows, round: int) -> None:
@@ -226,8 +233,12 @@ class MatchRate(PairInferencer):
         self, tables: Mapping[str, Table], weights: Floats, over: Over
     ) -> Mapping[str, Floats]:
         within = self._main.pairs.is_within
+        rates = partial(resampled_rates, self._points, self._main.cells(), self._fitted())
         counted = CountedPairs(tables["queries"], weights, over, is_within=within)
-        return resampled_rates(self._points, self._main.cells(), self._fitted(), counted)
+        if "signed_pairs" not in tables:
+            return rates(counted)
+        chance = rates(PairChance(counted, tables["signed_pairs"], weights))
+        return {**rates(counted), **{f"{name}{PAIRS}": each for name, each in chance.items()}}
 
     def _fitted(self) -> list[OperatingPoint] | None:
         """Return the thresholds that were chosen on the role that is calibrated on."""
@@ -244,4 +255,4 @@ class MatchRate(PairInferencer):
 
     def _has_rates_left(self) -> bool:
         """Return whether a pass that counts the pairs of each query is still to come."""
-        return self._rates is None and (self.will_resample or self._group is not None)
+        return self._rates is None and (self.will_resample is not None or self._group is not None)

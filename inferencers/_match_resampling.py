@@ -8,6 +8,7 @@ at the threshold that was chosen on all pairs.
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -50,8 +51,11 @@ class CountedPairs:
         total: Floats = self._weights @ pairs
         if not self._is_within:
             return total
-        drawn_as_one = kind == "genuine_pairs" and self._draws_classes
-        return total / 2 if drawn_as_one else total - pairs.sum() / 2
+        return total / 2 if self.is_drawn_as_one(kind) else total - pairs.sum() / 2
+
+    def is_drawn_as_one(self, kind: str) -> bool:
+        """Return whether the two queries of a pair of a kind are drawn together."""
+        return kind == "genuine_pairs" and self._draws_classes
 
     def rate(self, name: str, kind: str) -> Floats:
         """Return a rate of each resample, shape (B,).
@@ -65,16 +69,50 @@ class CountedPairs:
 
     def change(self, name: str, kind: str) -> Floats:
         """Return how much a rate is above that of all queries, shape (B,)."""
+        return self.rate(name, kind) - self.of_all.rate(name, kind)
+
+    @cached_property
+    def of_all(self) -> "CountedPairs":
+        """The rates of all queries, as of one resample that draws each once."""
         once = np.ones((1, self._weights.shape[1]))
-        every = CountedPairs(self._queries, once, "query", is_within=self._is_within)
-        return self.rate(name, kind) - every.rate(name, kind)
+        return CountedPairs(self._queries, once, "query", is_within=self._is_within)
+
+
+@final
+class PairChance:
+    """How far the chance of single pairs moves the rates of resamples: as far as it does twice.
+
+    Args:
+        counted: the rates.
+        signed: for each rate and query the sum of its pairs' signs, where they match.
+        weights: shape (B, Q), how often each query was drawn.
+    """
+
+    def __init__(self, counted: CountedPairs, signed: Table, weights: Floats) -> None:
+        self._counted, self._signed, self._weights = counted, signed, weights
+
+    def pairs(self, name: str, kind: str) -> Floats:
+        """Return how many pairs of a kind there are; `name` is empty."""
+        return np.repeat(self._counted.of_all.pairs(name, kind), len(self._weights))
+
+    def rate(self, name: str, kind: str) -> Floats:
+        """Return a rate of all pairs, moved by chance."""
+        return (self._counted.of_all.rate(name, kind) + self.change(name, kind)).clip(0.0, 1.0)
+
+    def change(self, name: str, kind: str) -> Floats:
+        """Return how far chance moves a rate, shape (B,)."""
+        every = self._counted.of_all
+        if self._counted.is_drawn_as_one(kind) or not every.pairs("", kind)[0]:
+            return np.zeros(len(self._weights))
+        counts = self._signed[name] - every.rate(name, kind) * self._signed[kind]
+        return np.asarray(self._weights @ counts / (math.sqrt(2) * every.pairs("", kind)))
 
 
 def resampled_rates(
     points: MatchPoints,
     cells: Cells,
     fitted: Sequence[OperatingPoint] | None,
-    counted: CountedPairs,
+    counted: CountedPairs | PairChance,
 ) -> dict[str, Floats]:
     """Return the metrics of each resample, shape (B,) each.
 
@@ -146,7 +184,7 @@ def _ratio(rate: Floats, whole: float) -> Floats:
     return np.clip(rate / whole, 1 / _MOST, _MOST)
 
 
-def _f1(counted: CountedPairs, tar: Floats, far: Floats) -> Floats:
+def _f1(counted: CountedPairs | PairChance, tar: Floats, far: Floats) -> Floats:
     genuine = counted.pairs("", "genuine_pairs")
     true = tar * genuine
     with np.errstate(invalid="ignore"):

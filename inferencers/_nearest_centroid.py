@@ -44,6 +44,9 @@ class NearestCentroid(PairInferencer):
     A query whose class has no (other) row is left out and counted in `queries_without_relevant`; if
     every query is, the rest is NaN. The values are those of scikit-learn's `NearestCentroid`.
 
+    Confidence intervals draw queries; centroids stay what they are, also where they are those of
+    the queries.
+
     The result does not depend on batch size, order, number of workers or device: centroids are
     exact sums of numbers rounded to 2^-61 of what those could reach.
 

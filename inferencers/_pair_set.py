@@ -1,14 +1,15 @@
 """The pairs that one worker's rows make with those of all workers, and which of them count."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
+import numpy.typing as npt
 
 from milepost.inferencers._inferencer import Rows, State
 from milepost.inferencers._label_table import Ints, LabelTable
 from milepost.inferencers._pair_rows import ROLES, PairRows, RoleRows, beside, positions_of
-from milepost.neighbors import Array, Distance, Limits, longest_row
+from milepost.neighbors import Array, Distance, Limits, backend_of, longest_row
 
 _CODE = "label_code"
 
@@ -20,13 +21,26 @@ class Compared(NamedTuple):
         queries: float32 (Q, d).
         gallery: float32 (G, d).
         labels: int64 (Q,) and (G,), label codes.
+        ids: of the gallery, shape (G,).
         limits: which pairs count, and the memory budget.
     """
 
     queries: Array
     gallery: Array
     labels: tuple[Ints, Ints]
+    ids: npt.NDArray[Any]
     limits: Limits
+
+    def beside(self, some: npt.NDArray[np.bool_]) -> "Compared":
+        """Return the queries beside some of the rows."""
+        (at,) = np.nonzero(some)
+        gallery = self.gallery[backend_of(self.gallery).array(at, like=self.gallery)]
+        labels, exclude = (self.labels[0], self.labels[1][at]), self.limits.exclude
+        if exclude is not None:
+            kept = np.append(np.where(some, np.cumsum(some) - 1, -1), -1)  # the last is for -1
+            exclude = kept[exclude]
+        limits = self.limits._replace(exclude=exclude)
+        return self._replace(gallery=gallery, labels=labels, ids=self.ids[at], limits=limits)
 
 
 @final
@@ -119,6 +133,7 @@ class PairSet:
             own.embeddings,
             beside(part[self._embeddings], own.embeddings),
             (self._codes, part[_CODE]),
+            ids,
             Limits(
                 np.searchsorted(ids, own.ids, side="right") if once else None,
                 positions_of(own.ids, ids) if copies else None,

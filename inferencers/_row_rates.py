@@ -11,6 +11,7 @@ from typing import NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
+from milepost.inferencers._evidence import Over
 from milepost.inferencers._group_rates import (
     GENUINE,
     IMPOSTOR,
@@ -24,6 +25,7 @@ from milepost.inferencers._kind_table import joined_columns
 from milepost.inferencers._label_table import Ints, Labels
 from milepost.inferencers._match_points import OperatingPoint
 from milepost.inferencers._pair_set import Compared, PairSet
+from milepost.inferencers._row_sample import hashes
 from milepost.neighbors import Cells, Grid, keys_of, row_tallies
 
 _QUANTILES = 128  # of the scores, between which pairs count as tied in a query's `auc`
@@ -72,13 +74,19 @@ class RowRates:
 
     In pairs of queries each row in turn is the query. One pass over the rows of all workers.
 
-    Memory: 16 M bytes a query.
+    Where a resample draws rows, a pair is drawn with both of them, and its own chance counts twice.
+    How much that is, a second sum tells, in which pairs have a random sign: that of the row, or of
+    the class, that the query is paired with. Its square is, on average, the sum of the squares of
+    what the query shares with each (Alon, Matias and Szegedy, JCSS 58, 1999).
+
+    Memory: 16 M bytes a query, or 32.
 
     Args:
         pairs: the pairs.
         cells: the histogram of all of them, exact at the thresholds.
         points: the thresholds.
         is_grouped: whether the first of the columns of `pairs` is a group.
+        over: what will be drawn; None: nothing.
     """
 
     def __init__(
@@ -88,17 +96,29 @@ class RowRates:
         points: Sequence[OperatingPoint],
         *,
         is_grouped: bool,
+        over: Over | None,
     ) -> None:
         self.pairs, self._points, self._is_grouped = pairs, points, is_grouped
         self._kinds = cells.kinds
         self._worth = worth_of(cells, points)
         self._grid = Grid.over(pairs.distance, pairs.longest())
         self._sums = np.zeros((len(pairs.queries.ids), 2, len(points) + 2), np.int64)
+        self._sign_by = over if pairs.is_within and over in ("query", "class") else None
+        self._signed = np.zeros_like(self._sums if self._sign_by else self._sums[:0])
         self._others: list[tuple[Labels, Ints]] = []  # groups and their sums on other workers
 
     def scan(self, compared: Compared) -> None:
         """Count pairs."""
-        self._sums += row_tallies(
+        if self._sign_by is None:
+            self._sums += self._tallies(compared)
+            return
+        signs = hashes(compared.labels[1] if self._sign_by == "class" else compared.ids) % 2 == 1
+        one, other = (self._tallies(compared.beside(some)) for some in (signs, ~signs))
+        self._sums += one + other
+        self._signed += one - other
+
+    def _tallies(self, compared: Compared) -> Ints:
+        return row_tallies(
             compared.queries,
             compared.gallery,
             compared.labels,
@@ -132,7 +152,21 @@ class RowRates:
         of_impostors, of_genuine = self._kinds
         columns["auc"] = share(genuine[:, -1], 2.0 * of_impostors * genuine[:, 0])
         columns["auc_of_impostors"] = share(impostors[:, -1], 2.0 * of_genuine * impostors[:, 0])
-        return {"queries": columns, **(self._by_group().tables() if self._is_grouped else {})}
+        tables: dict[str, Table] = {"queries": columns}
+        if self._sign_by is not None:
+            tables["signed_pairs"] = {"id": queries.ids, **self._signed_counts()}
+        return {**tables, **(self._by_group().tables() if self._is_grouped else {})}
+
+    def _signed_counts(self) -> Columns:
+        """Return for each rate how many of a query's pairs match, less those of the other sign."""
+        impostors, genuine = self._signed[:, IMPOSTOR], self._signed[:, GENUINE]
+        columns: Columns = {"genuine_pairs": genuine[:, 0], "impostor_pairs": impostors[:, 0]}
+        for at, point in enumerate(self._points, start=1):
+            columns |= zip(point.rate_names, (genuine[:, at], impostors[:, at]), strict=True)
+        of_impostors, of_genuine = (max(kind, 1) for kind in self._kinds)
+        columns["auc"] = genuine[:, -1] / (2.0 * of_impostors)
+        columns["auc_of_impostors"] = impostors[:, -1] / (2.0 * of_genuine)
+        return columns
 
     def _by_group(self) -> GroupRates:
         """Return the rates of the groups of all workers."""

@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 
 from milepost.inferencers._column import column
+from milepost.inferencers._evidence import Floats, Over, weighted_means
 from milepost.inferencers._fields import as_fields
 from milepost.inferencers._inferencer import Inferencer, Rows, State, Table
 from milepost.inferencers._kept_rows import KeptRows
@@ -91,6 +92,15 @@ class ScalarStats(Inferencer):
     def evidence(self) -> Mapping[str, Table]:
         """Return `"samples"`: the values of each sample."""
         return self._kept.tables()
+
+    def resampled(
+        self, tables: Mapping[str, Table], weights: Floats, over: Over
+    ) -> Mapping[str, Floats]:
+        if "samples" not in tables:
+            return {}
+        columns = (tables["samples"][name] for name in self.fetches)  # one may be named "label"
+        means = weighted_means({str(at): each for at, each in enumerate(columns)}, weights)
+        return dict(zip(self.fetches, means.values(), strict=True))
 
     def _add(self, count: int, values: Mapping[str, Sequence[float]]) -> None:
         self._count += count

@@ -50,8 +50,9 @@ class Verification(PairInferencer):
 
     Evidence: `"queries"` (a row a pair: its score, and whether its fold's threshold decides it
     rightly), `"folds"`, `"roc"`, `"scores"`, `"operating_points"`, `"groups"`, `"worst_groups"`.
-    Confidence intervals draw pairs as if they were independent; where they share identities, give
-    `folds` that do not.
+    Confidence intervals draw pairs as if they were independent. Where pairs share people, they are
+    not, and intervals are too narrow: name what pairs have in common as `group`, and draw
+    `Bootstrap(over="group")`; or take `MatchRate`, whose intervals know which row is in which pair.
 
     Args:
         embeddings: two arrays of shape (N, d), or one where `pairs` lists ids.

@@ -106,8 +106,8 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
     metric = "one to compare, by default all; may be given again"
     command.add_argument("--metric", metavar="NAME", action="append", default=[], help=metric)
     command.add_argument("--step", metavar="N", type=int, help="by default the last of each run")
-    over = "what is independent: queries, or only the classes or groups that they are of"
-    command.add_argument("--over", choices=("query", "class", "group"), default="query", help=over)
+    over = "what is independent: by default what the evaluations drew, or else queries"
+    command.add_argument("--over", choices=("query", "class", "group"), help=over)
     command.add_argument("--json", action="store_true", help="print JSON")
 
 

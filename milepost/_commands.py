@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from milepost._compare import compare
+from milepost._compare import compare_all
 from milepost._comparison_text import comparison_text
 from milepost._listing import listing
 from milepost._recipe_file import RecipeFile
@@ -106,18 +106,20 @@ def prepare_compare(
     runner: str | None,
     metrics: Sequence[str],
     step: int | None,
-    over: Over,
+    over: Over | None,
     as_json: bool,
 ) -> Callable[[], int]:
     """Return what prints how the metrics of two runs differ, query by query."""
-    bootstrap = Bootstrap(over=over)
-    changes = compare(first, second, runner=runner, metrics=metrics, step=step, bootstrap=bootstrap)
+    bootstrap = None if over is None else Bootstrap(over=over)
+    changes, rest = compare_all(
+        first, second, runner=runner, metrics=metrics, step=step, bootstrap=bootstrap
+    )
 
     def show() -> int:
         if as_json:
             print(json.dumps([_finite(dataclasses.asdict(change)) for change in changes]))
         else:
-            print(comparison_text(changes, str(first), str(second)), end="")
+            print(comparison_text(changes, str(first), str(second), rest), end="")
         return 0
 
     return show

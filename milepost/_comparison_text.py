@@ -1,22 +1,27 @@
 """A comparison of two runs, for the terminal."""
 
+import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from milepost._compare import Change
+from milepost._changes import Change
 from milepost.callbacks import better
 
 _LONGEST = 40  # characters of a cell
+_WIDTH = 100
 
 
-def comparison_text(changes: Sequence[Change], first: str, second: str) -> str:
+def comparison_text(
+    changes: Sequence[Change], first: str, second: str, rest: Sequence[str] = ()
+) -> str:
     """Return a table of the changes, and the queries that changed most in the first metric.
 
     Args:
         changes: what `compare` gives.
         first: the name of the first run.
         second: that of the second.
+        rest: what else was logged.
     """
     lines = [f"a: {first}", f"b: {second}"]
     for runner, group in groupby(changes, lambda change: change.metric.partition("/")[0]):
@@ -28,6 +33,8 @@ def comparison_text(changes: Sequence[Change], first: str, second: str) -> str:
             head = [{"first": "a", "second": "b"}.get(key, key) for key in changed[0]]
             cells = [[_cell(value) for value in each.values()] for each in changed]
             lines += ["", f"changed most in {_short(own[0])}:", *_table([head, *cells])]
+    if rest:
+        lines += ["", *textwrap.wrap(f"not compared: {', '.join(rest)}", _WIDTH)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,36 +1,46 @@
-"""The tables of evidence in the folder of a run."""
+"""What the folder of a run holds of each query."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from milepost.errors import unknown_name
+from milepost.inferencers import Resamples, unit_table
 
-UNITS = ("queries", "samples")
+Columns = dict[str, npt.NDArray[Any]]
+
+_RESAMPLES = "resamples"
+_READ = ("queries", "samples", _RESAMPLES)
 
 
-class RunTable(NamedTuple):
-    """A table that has one row a query or sample.
+@final
+@dataclass(frozen=True)
+class RunEvidence:
+    """What an inferencer left of an evaluation.
 
     Attributes:
-        step: of the evaluation.
-        inferencer: whose evidence it is.
-        metrics: the full name of each column that is a metric.
-        columns: by name, sorted by id.
+        inferencer: its name.
+        scalars: all that the runner logged, by full name.
+        metrics: the full names of its metrics, by the names of columns.
+        columns: one row a query or sample, sorted by id; empty if there are none.
+        resamples: of metrics that are no means of a column; None if there are none.
     """
 
-    step: int
     inferencer: str
-    metrics: dict[str, str]
-    columns: dict[str, npt.NDArray[Any]]
+    scalars: Mapping[str, float]
+    metrics: Mapping[str, str]
+    columns: Columns
+    resamples: Resamples | None
 
 
 @final
 class RunTables:
-    """Reads what `ParquetTables` wrote of each query.
+    """Reads what `ParquetTables` wrote.
 
     Args:
         rundir: the folder of a run.
@@ -42,13 +52,13 @@ class RunTables:
     def __init__(self, rundir: Path) -> None:
         self._rundir = rundir
         self._files: dict[str, dict[int, list[Path]]] = {}
-        for unit in UNITS:
-            for path in sorted(rundir.glob(f"tables/*/*/*.{unit}.parquet")):
-                steps = self._files.setdefault(str(_about(path)["runner"]), {})
-                steps.setdefault(int(path.parent.name), []).append(path)
+        for folder in sorted(rundir.glob("tables/*/*")):
+            if files := sorted(folder.glob("*.parquet")):
+                steps = self._files.setdefault(str(_about(files[0])["runner"]), {})
+                steps[int(folder.name)] = files
         if not self._files:
             msg = (
-                f"{str(rundir)!r} holds no tables of queries or samples; `milepost run`, "
+                f"{str(rundir)!r} holds no tables of evidence; `milepost run`, "
                 "`milepost eval --rundir` and `evaluate(..., rundir=)` write them"
             )
             raise FileNotFoundError(msg)
@@ -58,8 +68,8 @@ class RunTables:
         """The runners that left tables."""
         return sorted(self._files)
 
-    def read(self, runner: str, step: int | None = None) -> dict[str, RunTable]:
-        """Return a runner's tables, by inferencer and name.
+    def read(self, runner: str, step: int | None = None) -> dict[str, RunEvidence]:
+        """Return what a runner's inferencers left, by their names.
 
         Args:
             runner: its name.
@@ -76,7 +86,10 @@ class RunTables:
         if step not in steps:
             where = f"step of {runner!r} in {str(self._rundir)!r}:"
             raise unknown_name(where, str(step), map(str, steps))
-        return {path.name.removesuffix(".parquet"): _read(path, step) for path in steps[step]}
+        files: dict[str, list[Path]] = {}
+        for path in steps[step]:
+            files.setdefault(path.name.split(".")[0], []).append(path)
+        return {owner: _read(each) for owner, each in files.items()}
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -90,13 +103,25 @@ def _about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _read(path: Path, step: int) -> RunTable:
+def _read(paths: list[Path]) -> RunEvidence:
+    """Return what the files of an inferencer hold."""
     from pyarrow import parquet
 
-    about, table = _about(path), parquet.read_table(path)
-    order = np.argsort(_array(table["id"]), kind="stable")
-    columns = {name: _array(table[name])[order] for name in table.column_names}
-    return RunTable(step, about["inferencer"], about["metrics"], columns)
+    metrics: dict[str, str] = {}
+    tables: dict[str, Columns] = {}
+    for path in paths:
+        about = _about(path)
+        if about["table"] in _READ:
+            table = parquet.read_table(path)
+            metrics |= about["metrics"]
+            tables[about["table"]] = {x: _array(table[x]) for x in table.column_names}
+    columns = dict(unit_table(tables))
+    if columns:
+        order = np.argsort(columns["id"], kind="stable")
+        columns = {name: column[order] for name, column in columns.items()}
+    drawn = tables.get(_RESAMPLES)
+    resamples = None if drawn is None else Resamples.of(drawn)
+    return RunEvidence(about["inferencer"], about["scalars"], metrics, columns, resamples)
 
 
 def _array(column: Any) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, final
 from tqdm import tqdm
 
 from milepost.callbacks import World
-from milepost.inferencers import Bootstrap, Inferencer, Interval, PairInferencer
+from milepost.inferencers import Bootstrap, Inferencer, Interval, PairInferencer, unit_table
 from milepost.predictors import Predictor
 from milepost.runners._batch import Batch
 from milepost.runners._cache import Cache, CacheRun
@@ -16,7 +16,14 @@ from milepost.runners._feed import Draws, Feed, pinned
 from milepost.runners._fetch import Fetched, deliver
 from milepost.runners._forward import Forward
 from milepost.runners._in_step import in_step
-from milepost.runners._metrics import compute, find_intervals, full_names, joined, unique_names
+from milepost.runners._metrics import (
+    compute,
+    find_resamples,
+    full_names,
+    joined,
+    resamples_table,
+    unique_names,
+)
 from milepost.runners._prefetch import Prefetch
 from milepost.runners._replicas import map_over
 from milepost.runners._rounds import merge, scan
@@ -150,7 +157,7 @@ class Examination:
     def _reset(self) -> None:
         for inferencer in self._inferencers:
             inferencer.keep_evidence = self._keep_evidence
-            inferencer.will_resample = self._confidence is not None
+            inferencer.will_resample = self._confidence and self._confidence.over
             inferencer.step = self._step
             if isinstance(inferencer, PairInferencer):
                 inferencer.shared_ids = self._shared_ids
@@ -238,23 +245,33 @@ class Examination:
         if self._keep_evidence:
             with self._stages.of("evidence"):
                 tables = {name: gather_tables(x, world) for name, x in named.items()}
-        intervals = self._find_intervals(own, tables)
+        intervals = self._find_intervals(own, tables, metrics)
         columns = metric_columns(tables, full_names(metrics))
         return world.broadcast(joined(metrics, intervals)), flat(tables), columns
 
     def _find_intervals(
-        self, inferencers: Mapping[str, Inferencer], tables: Mapping[str, Tables]
+        self,
+        inferencers: Mapping[str, Inferencer],
+        tables: dict[str, Tables],
+        metrics: Mapping[str, Mapping[str, float]],
     ) -> dict[str, dict[str, Interval]]:
-        """Return the intervals of the inferencers' metrics, if they are asked for."""
+        """Return the intervals of the inferencers' metrics, if they are asked for.
+
+        What they are found of joins the tables.
+        """
         bootstrap = self._confidence
         if bootstrap is None:
             return {}
 
         def find() -> dict[str, dict[str, Interval]]:
-            return {
-                name: find_intervals(bootstrap, inferencer, tables[name])
-                for name, inferencer in inferencers.items()
-            }
+            intervals = {}
+            for name, inferencer in inferencers.items():
+                found = find_resamples(bootstrap, inferencer, tables[name], metrics[name])
+                if found is not None:
+                    intervals[name] = bootstrap.intervals_of(found, unit_table(tables[name]))
+                    if table := resamples_table(found, tables[name]):
+                        tables[name]["resamples"] = dict(table)
+            return intervals
 
         with self._stages.of("confidence"):
             return agree(self._world, find)

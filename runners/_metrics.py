@@ -4,11 +4,22 @@ import itertools
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any
 
-from milepost.inferencers import Bootstrap, Inferencer, Interval, Table, unit_table
+from milepost.inferencers import (
+    NO_METRICS,
+    Bootstrap,
+    Inferencer,
+    Interval,
+    Resamples,
+    Table,
+    is_mean,
+    is_same,
+    unit_table,
+)
 from milepost.predictors import to_numpy
 
 
@@ -26,17 +37,41 @@ def compute(inferencer: Inferencer) -> dict[str, float]:
     return _scalars(inferencer.name, inferencer.compute())
 
 
-def find_intervals(
-    bootstrap: Bootstrap, inferencer: Inferencer, tables: Mapping[str, Table]
-) -> dict[str, Interval]:
-    """Return the intervals of an inferencer's metrics; warn if it lacks what is to be drawn."""
+def find_resamples(
+    bootstrap: Bootstrap,
+    inferencer: Inferencer,
+    tables: Mapping[str, Table],
+    metrics: Mapping[str, float],
+) -> Resamples | None:
+    """Return what an inferencer's metrics would be of other rows; warn if it cannot be drawn.
+
+    What is not the metric itself where all rows count once is left out.
+    """
     table = unit_table(tables)
     if not bootstrap.suits(table):
         column = bootstrap.column
         _warn(f"evidence of {inferencer.name!r} has no column {column!r}: no confidence intervals")
-        return {}
+        return None
     resampled = partial(inferencer.resampled, tables, over=bootstrap.over)
-    return bootstrap.intervals(resampled, table)
+    found = bootstrap.draw(resampled, table)
+    if found is None:
+        return None
+    others = [x for x in metrics.keys() & found.metrics if not is_same(metrics[x], found.value(x))]
+    return replace(found, metrics={x: y for x, y in found.metrics.items() if x not in others})
+
+
+def resamples_table(resamples: Resamples, tables: Mapping[str, Table]) -> Table:
+    """Return the resamples of metrics that are no means of a column, and so cannot be found anew.
+
+    Args:
+        resamples: all of them.
+        tables: the evidence of their inferencer.
+    """
+    table = unit_table(tables)
+    means = (x for x in resamples.metrics.keys() & table if x not in NO_METRICS)
+    known = {x for x in means if is_mean(table[x], resamples.value(x))}
+    rest = {x: values for x, values in resamples.metrics.items() if x not in known}
+    return replace(resamples, metrics=rest).table() if rest else {}
 
 
 def full_names(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:

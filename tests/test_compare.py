@@ -40,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def record(step: int, **tables: Mapping[str, Any]) -> mp.Record:
     """A record of the mean of each column x of tables called `samples`."""
-    scalars = {f"test/{owner}/x": 0.5 for owner in tables}
+    scalars = {f"test/{owner}/x": float(np.nanmean(table["x"])) for owner, table in tables.items()}
     arrays = {
         f"{owner}/samples": {key: np.array(column) for key, column in table.items()}
         for owner, table in tables.items()
@@ -72,7 +72,11 @@ def test_the_means_are_those_of_the_runs(runs: tuple[Path, Path]) -> None:
 
 def test_a_run_differs_from_itself_in_nothing(runs: tuple[Path, Path]) -> None:
     for change in mp.compare(runs[0], runs[0]):
-        assert (change.difference, change.low, change.high, change.p) == (0, 0, 0, 1)
+        assert (change.difference, change.p) == (0, 1)
+        assert change.low == -change.high
+        assert change.high == (
+            0 if change.metric == "validation/mrr" else pytest.approx(0.016, 0.1)
+        )
         assert (change.higher, change.lower, change.most) == (0, 0, ())
 
 
@@ -94,7 +98,7 @@ def test_queries_are_paired_by_id_whatever_their_order(tmp_path: Path) -> None:
 def test_of_equal_changes_those_in_all_metrics_come_first_and_then_ids(tmp_path: Path) -> None:
     def table(x: list[float], y: list[float]) -> mp.Record:
         columns = {"id": np.arange(4), "x": np.array(x), "y": np.array(y)}
-        scalars = {"test/x": 0.5, "test/y": 0.5}
+        scalars = {"test/x": float(np.mean(x)), "test/y": float(np.mean(y))}
         metrics = {"m/queries": {"x": "test/x", "y": "test/y"}}
         tables = {"m/queries": columns}
         return mp.Record(runner="test", scalars=scalars, step=1, tables=tables, columns=metrics)
@@ -132,7 +136,7 @@ def test_the_last_steps_are_compared_or_those_that_are_named(tmp_path: Path) -> 
 
 
 def test_what_has_no_tables_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds no tables of queries or samples; `milepost"):
+    with pytest.raises(FileNotFoundError, match="holds no tables of evidence; `milepost"):
         mp.compare(tmp_path, tmp_path)
 
 
@@ -161,6 +165,95 @@ def test_classes_that_are_not_known_are_an_error(tmp_path: Path) -> None:
     run = write(tmp_path / "1", record(1, m={"id": [1, 2], "x": [1.0, 0.5]}))
     with pytest.raises(ValueError, match="evidence of 'm' has no column 'label' to draw over"):
         mp.compare(run, run, bootstrap=mp.Bootstrap(over="class"))
+
+
+def logged(rundir: Path) -> dict[str, float]:
+    record: dict[str, float] = json.loads((rundir / "metrics.jsonl").read_text())
+    return record
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two evaluations with metrics that are no means over queries."""
+    folder = tmp_path_factory.mktemp("drawn")
+    bootstrap = mp.Bootstrap(over="class", resamples=200)
+    for name, strength in (("a", 1.0), ("b", 2.0)):
+        inferencers = [mp.MatchRate(thresholds=0.5, far=0.1), mp.Retrieval(k=1, average="class")]
+        data = embedded(strength)
+        mp.evaluate(None, data, inferencers, rundir=folder / name, confidence=bootstrap)
+    return folder / "a", folder / "b"
+
+
+def test_what_is_compared_is_what_was_logged(drawn: tuple[Path, Path]) -> None:
+    changes = {change.metric: change for change in mp.compare(*drawn)}
+    rates = ["match_rate_genuine@0.5", "match_rate_impostor@0.5", "tar@far=0.1", "eer", "auc"]
+    assert {f"validation/{name}" for name in [*rates, "hit_rate@1", "mrr"]} <= changes.keys()
+    first, second = map(logged, drawn)
+    for name, change in changes.items():
+        assert change.first == pytest.approx(first[name], rel=1e-9)
+        assert change.second == pytest.approx(second[name], rel=1e-9)
+        assert change.difference == change.second - change.first
+        assert change.low <= change.difference <= change.high
+        assert change.p < 0.1 or change.low <= 0 <= change.high
+    tar = changes["validation/tar@far=0.1"]
+    assert tar.higher > tar.lower
+    assert tar.queries == 120
+    assert len(tar.most) == 5
+
+
+def test_resamples_of_a_run_against_itself_do_not_differ(drawn: tuple[Path, Path]) -> None:
+    (change,) = mp.compare(drawn[0], drawn[0], metrics=["eer"])
+    assert (change.difference, change.low, change.high, change.p) == (0, 0, 0, 1)
+
+
+def without_confidence(folder: Path, **options: Any) -> Path:
+    inferencers = [retrieval(), mp.MatchRate(far=0.1)]
+    mp.evaluate(None, embedded(1.0), inferencers, rundir=folder, **options)
+    return folder
+
+
+def test_what_has_no_resamples_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = without_confidence(tmp_path / "1")
+    assert [change.metric for change in mp.compare(one, one)] == [
+        "validation/hit_rate@1",
+        "validation/mrr",
+    ]
+    with pytest.raises(ValueError, match="cannot be compared") as caught:
+        mp.compare(one, one, metrics=["tar@far=0.1"])
+    assert str(caught.value) == (
+        "'validation/tar@far=0.1' cannot be compared: it is no mean over queries; "
+        "give both evaluations the same `confidence`, such as 0.95"
+    )
+    assert main(["compare", str(one), str(one)]) == 0
+    assert "\nnot compared: validation/queries_without_relevant, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("confidence", "over", "why"),
+    [
+        (mp.Bootstrap(seed=1), None, "it was drawn in two ways; give both evaluations the same "),
+        (0.95, "class", r"it was drawn over 'query'; give both evaluations `confidence=Boots.*'c"),
+    ],
+)
+def test_resamples_that_were_drawn_otherwise_are_not_compared(
+    tmp_path: Path, confidence: Any, over: Any, why: str
+) -> None:
+    one = without_confidence(tmp_path / "1", confidence=0.95)
+    two = without_confidence(tmp_path / "2", confidence=confidence)
+    bootstrap = over and mp.Bootstrap(over=over)
+    with pytest.raises(ValueError, match=f"^'validation/eer' cannot be compared: {why}"):
+        mp.compare(one, two, metrics=["eer"], bootstrap=bootstrap)
+
+
+def test_a_column_that_is_not_its_metric_is_not_compared(tmp_path: Path) -> None:
+    table = {"m/samples": {"id": np.arange(2), "x": np.array([0.0, 1.0])}}
+    columns = {"m/samples": {"x": "test/x"}}
+    scalars = {"test/x": 0.75}
+    wrong = mp.Record(runner="test", scalars=scalars, step=1, tables=table, columns=columns)
+    run = write(tmp_path / "1", wrong)
+    assert mp.compare(run, run) == []
 
 
 def test_the_command_prints_a_table_and_the_queries(

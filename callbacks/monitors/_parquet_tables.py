@@ -22,8 +22,8 @@ class ParquetTables(Monitor):
     there whole or not at all, also after a killed training; one of the same step that a resumed
     training writes anew takes its place. What names of files cannot hold is written as `%` and
     its number. A column of two axes becomes a list a row. The schema's metadata hold, under
-    `milepost`, a JSON object: `runner`, `step`, `epoch`, `inferencer`, `table`, and `metrics`:
-    the columns that are metrics, with their full names.
+    `milepost`, a JSON object: `runner`, `step`, `epoch`, `inferencer`, `table`, `metrics`: the
+    columns that are metrics, with their full names, and `scalars`: all that was logged.
 
     Args:
         folder: is made in `open`, or at the first table.
@@ -77,7 +77,8 @@ def _metadata(record: Record, name: str) -> dict[str, str]:
     owner, _, table = name.rpartition("/")
     metrics = dict(record.columns.get(name, {}))
     place = {"runner": record.runner, "step": record.step, "epoch": record.epoch}
-    about = {**place, "inferencer": owner, "table": table, "metrics": metrics}
+    logged = {"metrics": metrics, "scalars": dict(record.scalars)}
+    about = {**place, "inferencer": owner, "table": table, **logged}
     return {"milepost": json.dumps(about)}
 
 

@@ -24,7 +24,7 @@ from milepost.inferencers import (
     unit_table,
 )
 from milepost.inferencers._evidence import weighted_class_means, weighted_means
-from milepost.inferencers._interval import _student, find_interval, reach_of
+from milepost.inferencers._interval import _student, find_interval
 from tests.inferencers.rounds import clustered, run
 
 Floats = NDArray[np.float64]
@@ -45,6 +45,14 @@ def uniform(rng: np.random.Generator) -> Table:
 
 def hits(rng: np.random.Generator) -> Table:
     return {"x": rng.random(400) < 0.9}
+
+
+def most_hits(rng: np.random.Generator) -> Table:
+    return {"x": rng.random(100) < 0.95}
+
+
+def nearly_all_hits(rng: np.random.Generator) -> Table:
+    return {"x": rng.random(100) < 0.98}
 
 
 def squashed(rng: np.random.Generator) -> Table:
@@ -85,6 +93,8 @@ def many_uneven_classes(rng: np.random.Generator) -> Table:
 SCENES: dict[str, tuple[Callable[[np.random.Generator], Table], float, Any]] = {
     "uniform": (uniform, 0.5, "query"),
     "hits": (hits, 0.9, "query"),
+    "most hits": (most_hits, 0.95, "query"),
+    "nearly all hits": (nearly_all_hits, 0.98, "query"),
     "squashed": (squashed, 0.5, "query"),
     "skewed": (skewed, 5 / 6, "query"),
     "few": (few, 0.5, "query"),
@@ -116,7 +126,8 @@ def test_intervals_hold_the_true_value(scene: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", list(SCENES))
 def test_95_percent_of_intervals_hold_the_true_value_within_2(scene: str) -> None:
-    assert 0.93 <= coverage(scene, 3000) <= 0.97
+    most = {"most hits": 0.98, "nearly all hits": 0.99}.get(scene, 0.97)  # they move in steps
+    assert 0.93 <= coverage(scene, 3000) <= most
 
 
 def test_dependent_queries_taken_for_independent_ones_hold_it_too_seldom() -> None:
@@ -152,7 +163,7 @@ def test_the_interval_is_that_of_scipys_bca_but_for_the_widening() -> None:
     expected = stats.bootstrap((values,), np.mean, n_resamples=20_000, rng=rng)
     weights = rng.multinomial(60, np.full(60, 1 / 60), 20_000)
     left_out = (values.sum() - values) / 59
-    found = find_interval(values.mean(), weights @ values / 60, left_out, reach_of(0.95, 1e9))
+    found = find_interval(values.mean(), weights @ values / 60, left_out, 1e9, 0.95)
     low, high = expected.confidence_interval
     assert found == pytest.approx((low, high), abs=0.02 * (high - low))
 
@@ -161,6 +172,48 @@ def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
     values = np.random.default_rng(0).random(100)
     assert interval(values) == interval(values)
     assert interval(values) != interval(values, seed=1)
+
+
+def test_a_share_of_which_nothing_is_left_has_an_interval_with_a_width() -> None:
+    assert interval([1.0] * 100) == pytest.approx((0.956, 1.0), abs=1e-3)
+    labels = {"label": np.repeat(np.arange(10), 10), "x": np.ones(100)}
+    whole = intervals(labels, Bootstrap(over="class"))["x"]
+    assert whole == pytest.approx((0.679, 1.0), abs=1e-3)
+
+
+def test_the_interval_of_a_share_is_that_of_agresti_and_coull() -> None:
+    values = np.arange(400) < 300
+    counts, middle = 400 + 1.96**2, (300 + 1.96**2 / 2) / (400 + 1.96**2)
+    side = 1.96 * math.sqrt(middle * (1 - middle) / counts)
+    found = interval(values, resamples=4000)
+    assert found == pytest.approx((middle - side, middle + side), abs=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chances", [(0.02, 0.01), (0.05, 0.05), (0.15, 0.1)])
+def test_of_differences_of_shares_95_percent_hold_the_true_one(
+    chances: tuple[float, float],
+) -> None:
+    rng, held = np.random.default_rng(0), []
+    for seed in range(2000):
+        table = {"x": rng.choice([1.0, -1.0, 0.0], size=100, p=[*chances, 1 - sum(chances)])}
+        found = Bootstrap(resamples=400, seed=seed).draw(partial(weighted_means, table), table)
+        assert found is not None
+        low, high = found.share_difference_interval("x", 0.95)
+        held.append(low <= chances[0] - chances[1] <= high)
+    assert 0.93 <= np.mean(held) <= 0.99
+
+
+@pytest.mark.parametrize("size", [12, 200])
+def test_p_is_that_of_the_t_test_for_a_mean(size: int) -> None:
+    values = np.random.default_rng(3).normal(0.3, 1.0, size)
+    table = {"x": values}
+    found = Bootstrap(resamples=5000).draw(partial(weighted_means, table), table)
+    assert found is not None
+    assert found.p("x") == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=0.15, abs=2e-3)
+    low, high = found.interval("x", 1 - found.p("x"))
+    if size == 12:  # else no resample reaches 0
+        assert min(abs(low), abs(high)) < 0.02
 
 
 def test_equal_values_have_an_interval_without_width() -> None:
@@ -277,8 +330,8 @@ def test_every_metric_of_single_samples_has_an_interval(over: Any) -> None:
             continue  # it has two
         resampled = partial(inferencer.resampled, tables, over=over)
         found = Bootstrap(over=over).intervals(resampled, unit_table(tables))
-        assert found.keys() - {"label"} == metrics.keys() - {"label"}
-        for name in found.keys() & metrics.keys():
+        assert found.keys() == metrics.keys()
+        for name in found:
             assert found[name].low < metrics[name] < found[name].high
 
 

@@ -500,7 +500,7 @@ def all_evidence(
     workers: Sequence[Inferencer], shards: Sequence[Iterable[Rows]]
 ) -> list[Mapping[str, Table]]:
     for worker in workers:
-        worker.keep_evidence = worker.will_resample = True
+        worker.keep_evidence, worker.will_resample = True, "query"
     run(workers, shards)
     return [worker.evidence() for worker in workers]
 

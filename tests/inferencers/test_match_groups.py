@@ -79,7 +79,7 @@ def test_groups_and_queries_have_the_rates_of_their_pairs(distance: Any, roles: 
 def test_what_a_query_tells_of_the_area_adds_up_to_it() -> None:
     rows = with_cameras(3, 60)
     inferencer = MatchRate()
-    inferencer.keep_evidence = inferencer.will_resample = True
+    inferencer.keep_evidence, inferencer.will_resample = True, "query"
     metrics = run([inferencer], [rows])
     queries = inferencer.evidence()["queries"]
     scores, same, counts = in_turn(rows, rows, "cosine", own=False)

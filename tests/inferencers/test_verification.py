@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import KFold
 
 from milepost.errors import NonFiniteError, UnknownNameError
-from milepost.inferencers import Verification
+from milepost.inferencers import Bootstrap, Over, Verification
 from milepost.neighbors import pair_scores
 from tests.inferencers.matches import FAR, oracle
 from tests.inferencers.rounds import Array, assert_same, clustered, evaluate, run, split
@@ -300,3 +301,25 @@ def test_listed_ids_that_the_data_lacks_are_errors() -> None:
         evaluate(lambda: Verification("output", pairs=pairs), rows)
     with pytest.raises(ValueError, match=r"^`pairs` must hold ids as the data has them, int64"):
         evaluate(lambda: Verification("output", pairs=[("a", "b", 1)]), rows)
+
+
+def test_an_interval_over_groups_draws_all_pairs_of_a_group() -> None:
+    rng = np.random.default_rng(0)
+    group, same = np.repeat(np.arange(20), 30), rng.random(600) < 0.5
+    moved = rng.standard_normal(20)[group, None]  # what the pairs of a group share
+    left = rng.standard_normal((600, 1))
+    right = left + np.where(same, 0.5, 2.0)[:, None] + moved
+    ids = {"id": np.arange(600), "role": np.full(600, "query")}
+    rows = {**ids, "left": left, "right": right, "same": same.astype(int), "group": group}
+    verification = Verification(distance="l2", thresholds=1.0, group="group")
+    verification.keep_evidence = True
+    verification.update(rows)
+    tables = verification.evidence()
+    widths = []
+    overs: tuple[Over, ...] = ("query", "group")
+    for over in overs:
+        bootstrap = Bootstrap(over=over, resamples=200)
+        resampled = partial(verification.resampled, tables, over=over)
+        low, high = bootstrap.intervals(resampled, tables["queries"])["auc"]
+        widths.append(high - low)
+    assert widths[1] > 2 * widths[0]

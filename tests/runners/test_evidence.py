@@ -35,7 +35,7 @@ class Mean(Inferencer):
     fetches = ("output",)
 
     def __init__(self, table: Mapping[str, Any] | None = None) -> None:
-        self.table = table
+        self.table = table or {"id": np.arange(4)[::-1], "mean": np.arange(4.0)}
         self.asked: list[str] = []
 
     def reset(self) -> None:
@@ -49,11 +49,11 @@ class Mean(Inferencer):
     def merge(self, states: Any) -> None: ...
 
     def compute(self) -> dict[str, float]:
-        return {"mean": 0.5}
+        return {"mean": float(np.mean(self.table.get("mean", 0.0)))}
 
     def evidence(self) -> Mapping[str, Table]:
         self.asked.append("evidence")
-        return {"samples": self.table or {"id": np.arange(4)[::-1], "mean": np.arange(4.0)}}
+        return {"samples": self.table}
 
 
 class Taker(Monitor):
@@ -94,7 +94,8 @@ def test_match_rates_of_queries_are_found_for_confidence_alone() -> None:
     tables = taken(MatchRate(far=0.1)).tables
     assert set(tables) == {f"match_rate/{name}" for name in ("roc", "scores", "operating_points")}
     record = taken(MatchRate(far=0.1), confidence=0.9)
-    assert set(record.tables) == {*tables, "match_rate/queries"}
+    more = {f"match_rate/{name}" for name in ("queries", "signed_pairs", "resamples")}
+    assert set(record.tables) == {*tables, *more}
     low, high = (record.scalars[f"validation/auc/{end}"] for end in ("low", "high"))
     assert low < record.scalars["validation/auc"] < high
 
@@ -177,7 +178,7 @@ def test_an_inferencer_without_labels_has_no_interval_over_classes() -> None:
     warning = r"evidence of 'mean' has no column 'label': no confidence intervals"
     with pytest.warns(RuntimeWarning, match=warning):
         metrics = evaluate(None, DATA, [Mean()], confidence=Bootstrap(over="class"))
-    assert metrics == {"validation/mean": 0.5}
+    assert metrics == {"validation/mean": 1.5}
 
 
 @pytest.mark.parametrize("wrong", [0.0, 1.0, 95, "95 %", True])
