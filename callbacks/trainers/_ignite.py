@@ -29,9 +29,10 @@ class IgniteTrainer(Training):
     `EarlyStopping` and loggers act on `"validation/hit_rate@1"` as on metrics of their own.
     `EVALUATED` is an event of the engine: it fires at each result, whatever the schedule.
 
-    A step is an update of the weights, a batch or `gradient_accumulation_steps` of them. An epoch
-    counts when Ignite completes it. The counts are the engine's, also where a run resumes; a run
-    from the beginning goes on with ours. A stop that a callback asks for terminates the engine.
+    A step is an update of the weights: a batch, or as many as `create_supervised_trainer` was told
+    to accumulate. An epoch counts when Ignite completes it. An engine that resumes without our
+    state gives its counts; in a run that begins again they go on. A stop that a callback asks for
+    terminates the engine.
 
     An error that ends a run ends the training for the callbacks; one that a handler of
     `EXCEPTION_RAISED` keeps to itself does so if the run ends by it.
@@ -41,13 +42,14 @@ class IgniteTrainer(Training):
         *callbacks: run at their moments, in this order.
         model: the model in training. None: the one with parameters that the engine's process
             function works with, as that of `create_supervised_trainer` does.
-        gradient_accumulation_steps: batches to an update; None: what `create_supervised_trainer`
-            was given, else 1.
         rundir: the folder of this training's files; made if it is not there. One that holds a run
             is refused, unless a state was loaded.
         monitors: where records go: monitors, and functions that are given each record. None: the
             terminal, and with a `rundir` JSON lines and TensorBoard (where it is installed).
         ema: a model that holds averaged weights, kept by you, for `weights="ema"`.
+        is_step: says, when a batch is done, whether it updated the weights, for a process function
+            of your own that accumulates gradients. None: what `create_supervised_trainer` was told,
+            else every batch is a step.
         clock: seconds that only grow.
 
     Attributes:
@@ -79,10 +81,10 @@ class IgniteTrainer(Training):
         engine: Engine,
         *callbacks: Callback,
         model: Any = None,
-        gradient_accumulation_steps: int | None = None,
         rundir: str | Path | None = None,
         monitors: Iterable[Monitor | Callable[[Record], object]] | None = None,
         ema: Any = None,
+        is_step: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(engine, Engine):
@@ -91,9 +93,9 @@ class IgniteTrainer(Training):
         super().__init__(callbacks, rundir=rundir, monitors=monitors, ema=ema, clock=clock)
         function = engine._process_function
         self.model = find_model(function) if model is None else model
-        self._batches_a_step = gradient_accumulation_steps or find_accumulation(function)
+        self._batches_a_step = find_accumulation(function)
+        self._is_step = is_step
         self._engine = engine
-        self._base = 0
         self._attach()
 
     def publish(self, record: Record, weights: Callable[[], Mapping[str, Any]]) -> None:
@@ -149,17 +151,19 @@ class IgniteTrainer(Training):
 
     def _count_from(self, state: Any) -> None:
         """Take the engine's counts where they are ahead: it may resume without our state."""
-        steps = state.iteration // self._batches_a_step
-        self._step = max(self._step, steps)
-        self._base = self._step - steps
+        if self._is_step is None:
+            self._step = max(self._step, state.iteration // self._batches_a_step)
         length = state.epoch_length
         self._epoch = max(self._epoch, state.iteration // length if length else state.epoch - 1)
 
     def _after_batch(self, engine: Engine) -> None:
         """Count the step if the batch completes one, and run what is due."""
-        step = self._base + engine.state.iteration // self._batches_a_step
-        if step > self._step:
-            self._step = step
+        if self._is_step is None:
+            is_step = engine.state.iteration % self._batches_a_step == 0
+        else:
+            is_step = self._is_step()
+        if is_step:
+            self._step += 1
             self._callbacks.after_step()
 
     def _after_epoch(self, engine: Engine) -> None:

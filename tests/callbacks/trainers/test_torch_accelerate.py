@@ -1,6 +1,8 @@
 """What only an accelerator has: accumulation, trackers, its saved state, prepared loaders."""
 
-from collections.abc import Iterator
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import milepost as mp
 from milepost.callbacks import Callback, Loop, Record
 from milepost.callbacks.trainers import accelerate
+from tests.callbacks.trainers.contract import *  # noqa: F403
+from tests.callbacks.trainers.contract import METRIC, Plan, Side, Trained, weights_of
 
-METRIC = "validation/hit_rate@1"
 SAMPLES = torch.linspace(-1, 1, 20).reshape(10, 2)  # five batches of two
 
 
@@ -26,8 +29,56 @@ SAMPLES = torch.linspace(-1, 1, 20).reshape(10, 2)  # five batches of two
 def _no_accelerator_yet() -> Iterator[None]:
     """Accelerators share what they are for the whole process."""
     yield
+    _reset()
+
+
+def _reset() -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
+
+
+class SaveBest(Callback):
+    """Saves the accelerator's state when a metric is the best so far."""
+
+    def __init__(self, accelerator: hf.Accelerator, folder: Path) -> None:
+        self.accelerator, self.folder, self.best = accelerator, folder, 0.0
+
+    def on_metrics(self, record: Record, weights: Any) -> None:
+        if record.scalars[METRIC] > self.best:
+            self.best = record.scalars[METRIC]
+            self.accelerator.save_state(str(self.folder))
+
+
+def train(callbacks: Sequence[Callback], plan: Plan) -> Trained:
+    _reset()
+    records: list[Record] = []
+    accelerator = hf.Accelerator(cpu=True, gradient_accumulation_steps=plan.accumulate)
+    net = plan.net()
+    net, optimizer, loader = accelerator.prepare(net, plan.optimizer(net), plan.loader())
+    own: list[Callback] = [SaveBest(accelerator, plan.folder / "best")] if plan.best else []
+    if plan.patience is not None:
+        own.append(mp.EarlyStop(METRIC, patience=plan.patience))
+    loop = accelerate(accelerator, net, callbacks=[*callbacks, *own], monitors=[records.append])
+    if plan.resume:
+        accelerator.load_state(str(plan.folder / "last"))
+    with loop if plan.attached else contextlib.nullcontext():
+        for _ in loop.epochs(plan.epochs) if plan.attached else range(plan.epochs):
+            for batch in loop.steps(loader) if plan.attached else loader:
+                with accelerator.accumulate(net):
+                    accelerator.backward(plan.loss(net(batch["image"]), batch["label"]))
+                    optimizer.step()
+                    optimizer.zero_grad()
+    accelerator.save_state(str(plan.folder / "last"))
+    trained = Trained(weights=weights_of(net), records=records, step=loop.step)
+    if plan.best:
+        accelerator.load_state(str(plan.folder / "best"))
+        trained = dataclasses.replace(trained, best=weights_of(net))
+    return trained
+
+
+@pytest.fixture
+def side() -> Side:
+    return train
 
 
 class Steps(Callback):
@@ -74,7 +125,7 @@ class Broken(Kept):
         raise OSError(msg)
 
 
-def train(accelerator: Any, loop: Loop, *, epochs: int) -> list[int]:
+def run(accelerator: Any, loop: Loop, *, epochs: int) -> list[int]:
     """Train the loop's model; return after which batches its optimizer stepped."""
     net, batches, updates = loop.model, 0, []
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
@@ -101,7 +152,7 @@ def loop_of(accelerator: Any, *callbacks: Callback, **options: Any) -> Loop:
 def test_a_step_is_an_update(batches: int, steps: int) -> None:
     accelerator = hf.Accelerator(cpu=True, gradient_accumulation_steps=batches)
     watch = Steps()
-    updates = train(accelerator, loop_of(accelerator, watch), epochs=2)
+    updates = run(accelerator, loop_of(accelerator, watch), epochs=2)
     assert len(updates) == steps
     each = steps // 2
     assert watch.seen == [(step, (step - 1) // each) for step in range(1, steps + 1)]
@@ -147,7 +198,7 @@ def test_a_tracker_that_fails_keeps_no_record_from_the_others() -> None:
 
 def test_the_state_goes_with_that_of_the_accelerator(tmp_path: Path) -> None:
     accelerator = hf.Accelerator(cpu=True, gradient_accumulation_steps=2)
-    train(accelerator, loop_of(accelerator), epochs=1)
+    run(accelerator, loop_of(accelerator), epochs=1)
     accelerator.save_state(str(tmp_path))
     _reset()
     accelerator, watch = hf.Accelerator(cpu=True, gradient_accumulation_steps=2), Steps()
@@ -158,16 +209,11 @@ def test_the_state_goes_with_that_of_the_accelerator(tmp_path: Path) -> None:
     assert (loop.step, loop.epoch) == (3, 1)
 
 
-def _reset() -> None:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
 def test_the_model_is_the_users_own() -> None:
     accelerator, net = hf.Accelerator(cpu=True), nn.Linear(2, 1)
     wrapped = nn.DataParallel(net)
     assert accelerate(accelerator, wrapped, monitors=[]).model is net
-    with pytest.raises(TypeError, match="^`accelerator` must be an Accelerator, got 3$"):
+    with pytest.raises(TypeError, match=r"^`accelerator` must be an Accelerator, got 3$"):
         accelerate(3, net)
 
 

@@ -1,48 +1,85 @@
 """What only an Ignite engine has: events, handlers, its state, and what it does with errors."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from ignite.engine import Engine, Events, create_supervised_trainer
-from ignite.handlers import Checkpoint, EarlyStopping, global_step_from_engine
+from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, global_step_from_engine
 from torch import nn
 
 from milepost.callbacks import Callback, Record, Scheduled
 from milepost.callbacks.trainers import ignite
+from tests.callbacks.trainers.contract import *  # noqa: F403
+from tests.callbacks.trainers.contract import METRIC, Plan, Side, Trained, Watch, weights_of
 
-METRIC = "validation/hit_rate@1"
 BATCHES = list(torch.linspace(-1, 1, 24).reshape(6, 2, 2))
 PAIRS = [(batch, batch[:, :1]) for batch in BATCHES]
 EPOCH = len(BATCHES)
 
 
-class Watch(Callback):
-    """Notes each trigger as (step, epoch), each error, and how often the training ended."""
+def trained_by(plan: Plan, net: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
+    """The engine of a plan; the one that Ignite makes drops what is left of an epoch."""
 
-    def __init__(self, every: Scheduled = "1 step") -> None:
-        self.every = every
-        self.triggers: list[tuple[int, int]] = []
-        self.errors: list[BaseException] = []
-        self.begun = self.ended = 0
+    def step(engine: Engine, batch: Any) -> None:
+        (plan.loss(net(batch["image"]), batch["label"]) / plan.accumulate).backward()
+        if is_step(engine, plan):
+            optimizer.step()
+            optimizer.zero_grad()
 
-    def before_train(self) -> None:
-        self.begun += 1
-
-    def trigger(self) -> None:
-        self.triggers.append((self.trainer.step, self.trainer.epoch))
-
-    def on_exception(self, error: BaseException) -> None:
-        self.errors.append(error)
-
-    def after_train(self) -> None:
-        self.ended += 1
+    if plan.accumulate > 1:
+        return Engine(step)
+    return create_supervised_trainer(
+        net, optimizer, plan.loss, prepare_batch=lambda batch, **_: tuple(batch.values())
+    )
 
 
-class Measure(Callback):
+def is_step(engine: Engine, plan: Plan) -> bool:
+    done = (engine.state.iteration - 1) % engine.state.epoch_length + 1
+    return done % plan.accumulate == 0 or done == engine.state.epoch_length
+
+
+def train(callbacks: Sequence[Callback], plan: Plan) -> Trained:
+    records: list[Record] = []
+    net = plan.net()
+    optimizer = plan.optimizer(net)
+    trains = trained_by(plan, net, optimizer)
+    score = Checkpoint.get_default_score_fn(METRIC)
+    best = Checkpoint({"net": net}, plan.folder / "best", score_function=score)
+    if plan.best:
+        trains.add_event_handler(Events.EPOCH_COMPLETED, best)
+    if plan.patience is not None:
+        stopping = EarlyStopping(plan.patience, score, trains)
+        trains.add_event_handler(Events.EPOCH_COMPLETED, stopping)
+    state: dict[str, Any] = {"net": net, "optimizer": optimizer, "engine": trains}
+    if plan.attached:
+        accumulates = plan.accumulate > 1
+        options = {"is_step": functools.partial(is_step, trains, plan)} if accumulates else {}
+        state["milepost"] = ignite(trains, *callbacks, monitors=[records.append], **options)
+    disk = DiskSaver(str(plan.folder), require_empty=False)
+    last = Checkpoint(state, disk, filename_pattern="last.pt")
+    trains.add_event_handler(Events.COMPLETED, last)
+    if plan.resume:
+        Checkpoint.load_objects(state, plan.folder / "last.pt")
+    trains.run(plan.loader(), max_epochs=plan.epochs)
+    step = state["milepost"].step if plan.attached else 0
+    trained = Trained(weights=weights_of(net), records=records, step=step)
+    if plan.best:
+        Checkpoint.load_objects({"net": net}, str(best.last_checkpoint))
+        trained = dataclasses.replace(trained, best=weights_of(net))
+    return trained
+
+
+@pytest.fixture
+def side() -> Side:
+    return train
+
+
+class Gives(Callback):
     """Publishes what a function of the step gives, as a runner does."""
 
     def __init__(self, value: Callable[[int], float] = float, every: Scheduled = "1 epoch") -> None:
@@ -54,6 +91,14 @@ class Measure(Callback):
         scalars = {METRIC: self.value(step)}
         record = Record(runner="validation", scalars=scalars, step=step, epoch=epoch)
         self.trainer.publish(record, dict)
+
+
+def begins(watch: Watch) -> int:
+    return watch.hooks.count("before_train")
+
+
+def ends(watch: Watch) -> int:
+    return watch.hooks.count("after_train")
 
 
 def engine(net: nn.Module | None = None, **options: Any) -> Engine:
@@ -127,10 +172,10 @@ def test_a_model_that_is_not_known_must_be_given() -> None:
     several = Engine(lambda engine, batch: first(second(batch)))
     with pytest.raises(ValueError, match=rf"^{message}$"):
         attach(several)
-    with pytest.raises(ValueError, match="got none$"):
+    with pytest.raises(ValueError, match=r"got none$"):
         attach(Engine(lambda engine, batch: None))
     assert attach(several, model=first).model is first
-    with pytest.raises(TypeError, match="^`engine` must be an Engine of Ignite, got 3$"):
+    with pytest.raises(TypeError, match=r"^`engine` must be an Engine of Ignite, got 3$"):
         ignite(3)  # type: ignore[arg-type]
 
 
@@ -147,7 +192,7 @@ def test_handlers_that_came_first_act_on_the_metrics_of_their_own_event(tmp_path
     trains.add_event_handler(
         Events.ITERATION_COMPLETED(every=4), lambda: seen.append(trains.state.metrics[METRIC])
     )
-    attach(trains, Measure(lambda step: -abs(step - 12), every="4 steps"))
+    attach(trains, Gives(lambda step: -abs(step - 12), every="4 steps"))
     trains.run(PAIRS, max_epochs=4)
     assert seen == [-8.0, -4.0, 0.0, -4.0, -8.0, -12.0]
     assert [path.name for path in tmp_path.iterdir()] == ["model_2_0.0000.pt"]
@@ -155,7 +200,7 @@ def test_handlers_that_came_first_act_on_the_metrics_of_their_own_event(tmp_path
 
 def test_an_event_tells_of_each_result(tmp_path: Path) -> None:
     trains = engine()
-    trainer = attach(trains, Measure(every="5 steps | at end"))
+    trainer = attach(trains, Gives(every="5 steps | at end"))
     kept = Checkpoint({"model": NET}, str(tmp_path), n_saved=None)
     trains.add_event_handler(trainer.EVALUATED, kept)
     seen: list[int] = []
@@ -171,10 +216,10 @@ def test_early_stopping_stops_and_the_training_ends_for_our_callbacks() -> None:
     score = Checkpoint.get_default_score_fn(METRIC)
     stopping = EarlyStopping(2, score, trains)
     trains.add_event_handler(Events.EPOCH_COMPLETED, stopping)
-    attach(trains, Measure(lambda step: -step), watch)
+    attach(trains, Gives(lambda step: -step), watch)
     trains.run(PAIRS, max_epochs=9)
     assert watch.triggers == [(EPOCH, 1), (2 * EPOCH, 2), (3 * EPOCH, 3)]
-    assert (watch.ended, watch.errors) == (1, [])
+    assert (ends(watch), watch.errors) == (1, [])
 
 
 @pytest.mark.parametrize(("batches", "steps"), [(1, 12), (4, 3), (5, 2)])
@@ -191,20 +236,13 @@ def test_a_step_is_an_update(batches: int, steps: int) -> None:
     assert trainer.step == steps == sum(updates)
 
 
-def test_batches_to_an_update_may_be_given() -> None:
-    trains = Engine(step_of_globals)
-    trainer = attach(trains, gradient_accumulation_steps=3)
-    trains.run(BATCHES, max_epochs=2)
-    assert trainer.step == 4
-
-
 def test_a_second_run_goes_on_with_the_counts() -> None:
     trains, watch = engine(), Watch("1 epoch")
     trainer = attach(trains, watch)
     trains.run(PAIRS, max_epochs=2)
     trains.run(PAIRS, max_epochs=2)  # Ignite begins again with its own counts
     assert watch.triggers == [(EPOCH * epoch, epoch) for epoch in (1, 2, 3, 4)]
-    assert (watch.begun, watch.ended, trainer.epoch) == (2, 2, 4)
+    assert (begins(watch), ends(watch), trainer.epoch) == (2, 2, 4)
 
 
 def test_an_engine_that_resumes_without_our_state_gives_its_counts() -> None:
@@ -222,10 +260,10 @@ def test_a_terminated_epoch_is_not_counted_and_the_next_run_goes_on() -> None:
         Events.ITERATION_COMPLETED(once=8), lambda: trains.terminate(skip_completed=True)
     )
     trains.run(PAIRS, max_epochs=3)
-    assert (watch.triggers, watch.ended) == ([(6, 1), (8, 1)], 1)
+    assert (watch.triggers, ends(watch)) == ([(6, 1), (8, 1)], 1)
     trains.run(PAIRS, max_epochs=3)
     assert watch.triggers == [(6, 1), (8, 1), (14, 2)]
-    assert watch.ended == 2
+    assert ends(watch) == 2
 
 
 def test_an_interrupted_run_is_one_training_with_the_rest() -> None:
@@ -233,10 +271,10 @@ def test_an_interrupted_run_is_one_training_with_the_rest() -> None:
     attach(trains, watch)
     trains.add_event_handler(Events.ITERATION_COMPLETED(once=8), lambda: trains.interrupt())
     trains.run(PAIRS, max_epochs=2)
-    assert (watch.begun, watch.ended) == (1, 0)
+    assert (begins(watch), ends(watch)) == (1, 0)
     trains.run(PAIRS, max_epochs=2)
     assert watch.triggers == [(6, 1), (12, 2)]
-    assert (watch.begun, watch.ended) == (1, 1)
+    assert (begins(watch), ends(watch)) == (1, 1)
 
 
 @pytest.mark.parametrize("error", [ValueError("the step broke"), KeyboardInterrupt()])
@@ -246,7 +284,7 @@ def test_an_error_that_a_run_raises_ends_the_training_once(error: BaseException)
     with pytest.raises(type(error)) as caught:
         trains.run(BATCHES, max_epochs=2)
     assert watch.errors == [caught.value] == [error]
-    assert (watch.begun, watch.ended) == (1, 1)
+    assert (begins(watch), ends(watch)) == (1, 1)
 
 
 def test_a_handler_that_raises_the_error_again_is_told_as_without_us() -> None:
@@ -260,7 +298,7 @@ def test_a_handler_that_raises_the_error_again_is_told_as_without_us() -> None:
             raise error
 
         trains.add_event_handler(Events.EXCEPTION_RAISED, handler)
-        with pytest.raises(ValueError, match="^the step broke$"):
+        with pytest.raises(ValueError, match=r"^the step broke$"):
             trains.run(BATCHES, max_epochs=2)
         return names
 
@@ -272,8 +310,8 @@ def test_a_run_that_outlives_an_error_goes_on_for_our_callbacks() -> None:
     attach(trains, watch, model=NET)
     trains.add_event_handler(Events.EXCEPTION_RAISED, lambda error: None)
     trains.run(BATCHES, max_epochs=3)
-    assert watch.triggers == [(6, 1), (7, 2), (14, 3)]
-    assert (watch.begun, watch.ended, watch.errors) == (1, 1, [])
+    assert watch.triggers == [(6, 1), (7, 2), (13, 3)]
+    assert (begins(watch), ends(watch), watch.errors) == (1, 1, [])
 
 
 def test_an_interrupt_that_a_handler_keeps_ends_the_training_by_it() -> None:
@@ -282,7 +320,7 @@ def test_an_interrupt_that_a_handler_keeps_ends_the_training_by_it() -> None:
     attach(trains, watch, model=NET)
     trains.add_event_handler(Events.EXCEPTION_RAISED, lambda error: None)
     trains.run(BATCHES, max_epochs=3)
-    assert (watch.errors, watch.ended) == ([error], 1)
+    assert (watch.errors, ends(watch)) == ([error], 1)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +337,7 @@ def test_an_error_of_our_own_callback_ends_the_training_once(hook: str) -> None:
     with pytest.raises(OSError, match=r"^ours broke$") as caught:
         trains.run(PAIRS, max_epochs=1)
     assert watch.errors == [caught.value]
-    assert watch.ended == 1
+    assert ends(watch) == 1
 
 
 def test_an_error_at_the_end_is_raised() -> None:
@@ -312,7 +350,7 @@ def test_an_error_at_the_end_is_raised() -> None:
     attach(trains, Breaks(), watch)
     with pytest.raises(OSError, match=r"^the clean-up broke$"):
         trains.run(PAIRS, max_epochs=1)
-    assert watch.ended == 1
+    assert ends(watch) == 1
 
 
 def test_a_state_that_a_handler_loads_before_the_first_epoch_is_in_time() -> None:
