@@ -1,8 +1,8 @@
 """What an attached runner adds to a training while nothing is due.
 
 A training of a trivial model runs bare and attached in turn, in one process; the clock of this case
-is the time by which the quickest attached one is longer than the quickest bare one. A framework is a function that trains, here, and a row in
-`benchmarks/rows.py`.
+is the time by which the quickest attached one is longer than the quickest bare one. A framework is
+a function that trains, here, and a row in `benchmarks/rows.py`.
 """
 
 import tempfile

@@ -3,15 +3,17 @@
 from typing import Any, final
 
 from milepost.callbacks._record import Record
-from milepost.callbacks.monitors import Monitor, Monitors
+from milepost.callbacks.monitors import MLflow, Monitor, Monitors, WandB
 
 
 @final
 class Trackers(Monitor):
-    """Gives scalars, timings and pictures to the trackers that an accelerator has.
+    """Gives records to the trackers that an accelerator has.
 
-    Pictures go to those that take any: TensorBoard, W&B, Trackio, SwanLab, Aim, ClearML. One that
-    fails does not keep a record from the others.
+    The runs that its trackers of Weights & Biases and MLflow have started are written to by
+    `WandB` and `MLflow`, as those would. Any other tracker gets scalars and timings, and pictures
+    if it takes any, as TensorBoard, Trackio, SwanLab, Aim and ClearML do. One that fails does not
+    keep a record from the others.
 
     Args:
         accelerator: its trackers are asked for when the training begins.
@@ -23,19 +25,30 @@ class Trackers(Monitor):
 
     def open(self) -> None:
         """Find the trackers."""
-        self._trackers = Monitors(_Tracker(tracker) for tracker in self._accelerator.trackers)
+        self._trackers = Monitors(_monitor(tracker) for tracker in self._accelerator.trackers)
+        self._trackers.open()
 
     def write(self, record: Record) -> None:
         """Give each what it takes."""
         self._trackers.write(record)
 
+    def close(self) -> None:
+        """Leave the runs as they are, open."""
+        self._trackers.close()
+
     def __repr__(self) -> str:
         return "Trackers(accelerator)"
 
 
+def _monitor(tracker: Any) -> Monitor:
+    """Return what writes to a tracker."""
+    own: dict[str, type[WandB | MLflow]] = {"wandb": WandB, "mlflow": MLflow}
+    return own[tracker.name]() if tracker.name in own else _Tracker(tracker)
+
+
 @final
 class _Tracker(Monitor):
-    """One of them."""
+    """A tracker that takes what it is given through Accelerate."""
 
     def __init__(self, tracker: Any) -> None:
         self._tracker = tracker
