@@ -138,7 +138,7 @@ class IgniteTrainer(Training):
                 self._end_by(error)
 
         # a handler of EXCEPTION_RAISED would keep the error from being raised
-        engine._handle_exception = handle_exception
+        vars(engine)["_handle_exception"] = handle_exception
 
     def _before_epoch(self, engine: Engine) -> None:
         """Run what is due before the epoch, and before the training."""

@@ -37,18 +37,21 @@ def find_accumulation(function: Callable[..., Any]) -> int:
     return int(_reached(function).get(_ACCUMULATION, 1)) if own else 1
 
 
-def _reached(function: Callable[..., Any]) -> dict[str, Any]:
+def _reached(function: Any) -> dict[str, Any]:
     """What a function reaches by name: its globals, closure, bound arguments, and its object's."""
     if isinstance(function, functools.partial):
         given = {f"argument {number}": x for number, x in enumerate(function.args)}
         return {**_reached(function.func), **given, **function.keywords}
     function = inspect.unwrap(function)
-    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+    if not _is_python(function):
         function = function.__call__  # an object that can be called
-    owner = getattr(function, "__self__", None)
-    attributes = getattr(owner, "__dict__", {})
-    modules = attributes.get("_modules", {}) if isinstance(owner, nn.Module) else {}
-    if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        return {**attributes, **modules}
+    own = getattr(getattr(function, "__self__", None), "__dict__", {})
+    attributes = {**own, **own.get("_modules", {})}
+    if not _is_python(function):
+        return attributes
     names = inspect.getclosurevars(function)
-    return {**names.globals, **attributes, **modules, **names.nonlocals}
+    return {**names.globals, **attributes, **names.nonlocals}
+
+
+def _is_python(function: Any) -> bool:
+    return inspect.isfunction(function) or inspect.ismethod(function)

@@ -56,7 +56,7 @@ def in_a_loop(accelerator: hf.Accelerator, folder: Path) -> dict[str, Any]:
 
 
 def in_an_engine(folder: Path) -> dict[str, Any]:
-    net = idist.auto_model(linear())
+    net: Any = idist.auto_model(linear())
     samples = Samples()
     mine = Subset(TensorDataset(samples.image, samples.label), range(idist.get_rank(), 24, 2))
     optimizer = torch.optim.SGD(net.parameters(), 0.1)

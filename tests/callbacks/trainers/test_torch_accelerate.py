@@ -93,7 +93,7 @@ class Steps(Callback):
         self.seen.append((self.trainer.step, self.trainer.epoch))
 
 
-class Kept(GeneralTracker):  # type: ignore[misc]  # accelerate has no types
+class Kept(GeneralTracker):
     """Keeps what it is given."""
 
     name = "kept"
@@ -117,8 +117,8 @@ class Kept(GeneralTracker):  # type: ignore[misc]  # accelerate has no types
         self.pictures.append((dict(values), step))
 
 
-class Broken(Kept):
-    name = "broken"
+class Full(Kept):
+    name = "full"
 
     def log(self, values: Any, step: int | None = None, **options: Any) -> None:
         msg = "the disk is full"
@@ -187,10 +187,10 @@ def test_tensorboard_of_an_accelerator_shows_both(tmp_path: Path) -> None:
 
 def test_a_tracker_that_fails_keeps_no_record_from_the_others() -> None:
     tracker = Kept()
-    accelerator = hf.Accelerator(cpu=True, log_with=[Broken(), tracker])
+    accelerator = hf.Accelerator(cpu=True, log_with=[Full(), tracker])
     accelerator.init_trackers("run")
     with loop_of(accelerator, monitors=None) as loop:
-        warning = r"^the tracker 'broken' failed \(OSError: the disk is full\); the training goes"
+        warning = r"^the tracker 'full' failed \(OSError: the disk is full\); the training goes"
         with pytest.warns(RuntimeWarning, match=warning):
             loop.log({METRIC: 0.5})
     assert tracker.logged == [({METRIC: 0.5}, 0)]

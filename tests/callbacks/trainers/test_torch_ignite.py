@@ -26,7 +26,8 @@ def trained_by(plan: Plan, net: nn.Module, optimizer: torch.optim.Optimizer) -> 
     """The engine of a plan; the one that Ignite makes drops what is left of an epoch."""
 
     def step(engine: Engine, batch: Any) -> None:
-        (plan.loss(net(batch["image"]), batch["label"]) / plan.accumulate).backward()
+        loss: Any = plan.loss(net(batch["image"]), batch["label"]) / plan.accumulate
+        loss.backward()
         if is_step(engine, plan):
             optimizer.step()
             optimizer.zero_grad()
@@ -39,8 +40,9 @@ def trained_by(plan: Plan, net: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 
 def is_step(engine: Engine, plan: Plan) -> bool:
-    done = (engine.state.iteration - 1) % engine.state.epoch_length + 1
-    return done % plan.accumulate == 0 or done == engine.state.epoch_length
+    batches = len(plan.loader())
+    done = (engine.state.iteration - 1) % batches + 1
+    return done % plan.accumulate == 0 or done == batches
 
 
 def train(callbacks: Sequence[Callback], plan: Plan) -> Trained:
@@ -58,8 +60,8 @@ def train(callbacks: Sequence[Callback], plan: Plan) -> Trained:
     state: dict[str, Any] = {"net": net, "optimizer": optimizer, "engine": trains}
     if plan.attached:
         accumulates = plan.accumulate > 1
-        options = {"is_step": functools.partial(is_step, trains, plan)} if accumulates else {}
-        state["milepost"] = ignite(trains, *callbacks, monitors=[records.append], **options)
+        own = functools.partial(is_step, trains, plan) if accumulates else None
+        state["milepost"] = ignite(trains, *callbacks, monitors=[records.append], is_step=own)
     disk = DiskSaver(str(plan.folder), require_empty=False)
     last = Checkpoint(state, disk, filename_pattern="last.pt")
     trains.add_event_handler(Events.COMPLETED, last)
