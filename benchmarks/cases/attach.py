@@ -1,10 +1,11 @@
-"""What an attached runner adds to a training while nothing is due.
+"""What an attached runner adds to each step of a training while nothing is due.
 
 A training of a trivial model runs bare and attached in turn, in one process; the clock of this case
 is the time by which the quickest attached one is longer than the quickest bare one. A framework is
 a function that trains, here, and a row in `benchmarks/rows.py`.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,52 +15,55 @@ from benchmarks.cases.case import Case, Run
 from benchmarks.cases.loop import model
 from benchmarks.data import Array
 
-PAIRS = 4
+ROUNDS = 2
 _added_s = 0.0
+
+Train = Callable[[int, bool], Any]
+"""Trains for so many steps, with a runner or without."""
 
 
 def added_s() -> float:
-    """Return the seconds that all runs so far have added."""
+    """Return the seconds that the steps of all runs so far have added."""
     return _added_s
 
 
-def compared(make: Callable[..., Callable[[bool], Any]]) -> Callable[..., Run]:
+def compared(make: Callable[[Array, Callable[[], Any]], Train]) -> Callable[..., Run]:
     """Return the side that trains in turn without a runner and with one."""
 
     def side(rows: Array, labels: Array, *, steps: int) -> Run:
         import milepost as mp
 
         def runner() -> Any:
-            data = {"x": rows[:32]}
             never = mp.Every(steps=10**9)
-            return mp.InferenceRunner(data, [mp.ScalarStats("output")], every=never)
+            return mp.InferenceRunner({"x": rows[:32]}, [mp.ScalarStats("output")], every=never)
 
-        train = make(rows, steps, runner)
+        train = make(rows, runner)
+        quickest = {False: math.inf, True: math.inf}  # over all runs of the process
 
         def run() -> None:
             global _added_s
-            took = [[seconds(train, attached=x) for x in (False, True)] for _ in range(PAIRS)]
-            bare, attached = map(min, zip(*took, strict=True))
-            _added_s += attached - bare
+            for attached in (False, True) * ROUNDS:
+                quickest[attached] = min(quickest[attached], seconds(train, steps, attached))
+            _added_s += quickest[True] - quickest[False]
 
         return run
 
     return side
 
 
-def seconds(train: Callable[[bool], Any], *, attached: bool) -> float:
+def seconds(train: Train, steps: int, attached: bool) -> float:
     """Return the CPU seconds of a training."""
     start = time.process_time()
-    train(attached)
+    train(steps, attached)
     return time.process_time() - start
 
 
-def loop(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool], Any]:
+def loop(rows: Array, runner: Callable[[], Any]) -> Train:
     import milepost as mp
 
     own = model(rows)
 
-    def train(attached: bool) -> None:
+    def train(steps: int, attached: bool) -> None:
         if not attached:
             for _ in range(steps):
                 pass
@@ -71,10 +75,10 @@ def loop(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool],
     return train
 
 
-def maybe_run(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool], Any]:
+def maybe_run(rows: Array, runner: Callable[[], Any]) -> Train:
     own = model(rows)
 
-    def train(attached: bool) -> None:
+    def train(steps: int, attached: bool) -> None:
         ours = runner()
         for step in range(steps):
             if attached:
@@ -83,7 +87,7 @@ def maybe_run(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[b
     return train
 
 
-def lightning(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool], Any]:
+def lightning(rows: Array, runner: Callable[[], Any]) -> Train:
     import pytorch_lightning
     import torch
 
@@ -103,7 +107,7 @@ def lightning(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[b
     batch = torch.from_numpy(rows[:1])
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
 
-    def train(attached: bool) -> None:
+    def train(steps: int, attached: bool) -> None:
         ours = [mp.trainers.lightning(runner(), monitors=[])] if attached else []
         host = pytorch_lightning.Trainer(
             accelerator="cpu",
@@ -117,7 +121,7 @@ def lightning(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[b
     return train
 
 
-def transformers(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool], Any]:
+def transformers(rows: Array, runner: Callable[[], Any]) -> Train:
     import torch
     from transformers import Trainer, TrainingArguments
 
@@ -131,33 +135,32 @@ def transformers(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable
         def forward(self, x: Any) -> Any:
             return {"loss": self.model(x).mean()}
 
-    arguments = TrainingArguments(
-        tempfile.gettempdir(),
-        per_device_train_batch_size=1,
-        max_steps=steps,
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
-        report_to=[],
-        use_cpu=True,
-    )
-    samples = [{"x": torch.from_numpy(rows[0])}] * steps
-
-    def train(attached: bool) -> None:
+    def train(steps: int, attached: bool) -> None:
+        arguments = TrainingArguments(
+            tempfile.gettempdir(),
+            per_device_train_batch_size=1,
+            max_steps=steps,
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            report_to=[],
+            use_cpu=True,
+        )
+        samples = [{"x": torch.from_numpy(rows[0])}] * steps
         ours = [mp.trainers.transformers(runner(), monitors=[])] if attached else []
         Trainer(Module(), arguments, train_dataset=samples, callbacks=ours).train()
 
     return train
 
 
-def ignite(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool], Any]:
+def ignite(rows: Array, runner: Callable[[], Any]) -> Train:
     from ignite.engine import Engine
 
     import milepost as mp
 
     own = model(rows)
 
-    def train(attached: bool) -> None:
+    def train(steps: int, attached: bool) -> None:
         engine = Engine(lambda *_: None)
         if attached:
             mp.trainers.ignite(engine, runner(), model=own, monitors=[])
@@ -166,7 +169,7 @@ def ignite(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool
     return train
 
 
-def accelerate(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool], Any]:
+def accelerate(rows: Array, runner: Callable[[], Any]) -> Train:
     from accelerate import Accelerator
 
     import milepost as mp
@@ -174,7 +177,7 @@ def accelerate(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[
     own = model(rows)
     accelerator = Accelerator(cpu=True)
 
-    def train(attached: bool) -> None:
+    def train(steps: int, attached: bool) -> None:
         if not attached:
             for _ in range(steps):
                 with accelerator.accumulate(own):
@@ -188,7 +191,7 @@ def accelerate(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[
     return train
 
 
-def keras(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool], Any]:
+def keras(rows: Array, runner: Callable[[], Any]) -> Train:
     import keras as framework
 
     import milepost as mp
@@ -198,7 +201,7 @@ def keras(rows: Array, steps: int, runner: Callable[[], Any]) -> Callable[[bool]
     own.compile("sgd", "mse")
     own.train_function = lambda _: {}  # its own step takes longer, and less evenly, than this case
 
-    def train(attached: bool) -> None:
+    def train(steps: int, attached: bool) -> None:
         ours = [mp.trainers.keras(runner(), monitors=[])] if attached else []
         own.fit(rows[:steps], rows[:steps, :1], batch_size=1, verbose=0, callbacks=ours)
 
