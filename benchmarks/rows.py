@@ -10,6 +10,7 @@ PML = "pytorch-metric-learning"
 CACHE_SIDES = ("cached", "uncached", "filling")
 BATCHES, BATCH_SIZE = 1_000, 32
 RECORDS = 200
+STEPS = 1_000
 
 
 def sections(*, full: bool, gpu: bool) -> list[Section]:
@@ -20,6 +21,7 @@ def sections(*, full: bool, gpu: bool) -> list[Section]:
         match_rates(),
         loop(),
         keras_loop(),
+        attach(),
         text_retrieval(),
         cache(),
         monitors(),
@@ -115,6 +117,30 @@ def keras_loop() -> Section:
         "millisecond is that of the whole call. With one batch it is the fixed cost of a call."
     )
     return Section("The loop of Keras", note, rows, unit="ms", per_s=1e3)
+
+
+def attach() -> Section:
+    table = {
+        "a loop of one's own": "Loop",
+        "a loop of one's own, one line": "maybe_run",
+        "Lightning": "Lightning",
+        "Transformers": "Transformers",
+        "Ignite": "Ignite",
+        "Accelerate": "Accelerate",
+        "Keras": "Keras",
+    }
+    data, options = Data("random", STEPS, 1), {"steps": STEPS}
+    rows = [
+        Row(f"attached to {title}", Side("attach", by, data, options), most_time=20)
+        for title, by in table.items()
+    ]
+    note = (
+        f"What an attached runner adds to each of {STEPS:,} steps while nothing is due. Trainings "
+        "of a trivial model run with it and without, in turn in one process, and the quickest of "
+        "both are compared. The steps of Lightning, Transformers and Keras take hundreds of "
+        "microseconds: on a busy machine the difference wavers."
+    )
+    return Section("Attached", note, rows, unit="µs a step", per_s=1e6 / STEPS)
 
 
 def text_retrieval() -> Section:

@@ -30,6 +30,8 @@ class Loop(Training):
         monitors: where records go: monitors, and functions that are given each record. None: the
             terminal, and with a `rundir` JSON lines and TensorBoard (where it is installed).
         ema: a model that holds averaged weights, kept by you, for `weights="ema"`.
+        is_step: says, when the body is done with a batch, whether it updated the weights: under
+            gradient accumulation most batches are no step. None: every batch is one.
         clock: seconds that only grow.
 
     Attributes:
@@ -54,10 +56,12 @@ class Loop(Training):
         rundir: str | Path | None = None,
         monitors: Iterable[Monitor | Callable[[Record], object]] | None = None,
         ema: Any = None,
+        is_step: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(callbacks, rundir=rundir, monitors=monitors, ema=ema, clock=clock)
         self.model = model
+        self._is_step = is_step
         self._epoch_is_cut = False
 
     def __enter__(self) -> "Loop":
@@ -108,8 +112,9 @@ class Loop(Training):
         if self.stop_reason is None:
             for batch in batches:
                 yield batch
-                self._step += 1
-                self._callbacks.after_step()
+                if self._is_step is None or self._is_step():
+                    self._step += 1
+                    self._callbacks.after_step()
                 if self.stop_reason is not None:
                     break
             else:

@@ -40,7 +40,7 @@ from milepost.runners._torch_sampler import (
 def torch_source(data: Any, loading: Loading) -> Source | None:
     """Return the source for what PyTorch's loaders read; None for any other kind of data."""
     if isinstance(data, DataLoader):
-        return _of_loader(data, loading)
+        return _of_loader(_unprepared(data), loading)
     if isinstance(data, Dataset) or has_items(data):
         loader: DataLoader[Any] = DataLoader(data, batch_size=loading.rows_a_batch(None))
         return _of_loader(loader, loading)
@@ -53,6 +53,20 @@ def _of_loader(loader: DataLoader[Any], loading: Loading) -> Source:
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return Stream(loader, loading)
     return Samples(loader, loading)
+
+
+def _unprepared(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """Return the loader inside one that Accelerate prepared, which pads each process's share."""
+    if type(loader).__module__ != "accelerate.data_loader":
+        return loader
+    inner: DataLoader[Any] = loader.base_dataloader  # type: ignore[attr-defined]
+    if type(inner.dataset).__name__ == "IterableDatasetShard":
+        msg = (
+            "`data` must be whole, got a loader that Accelerate prepared, whose iterable dataset "
+            "gives each process a share; pass the loader as it was before `prepare`"
+        )
+        raise ValueError(msg)
+    return inner
 
 
 class _Loaded(Source):

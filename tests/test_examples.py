@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch  # noqa: F401 - left out where it is not installed
+import torch
 from safetensors import safe_open
 
 import milepost as mp
@@ -41,6 +41,13 @@ def test_two_ranks_log_once_what_one_process_gives_for_the_same_weights(tmp_path
     assert {name: logged[name] for name in alone} == pytest.approx(alone, abs=1e-5)
 
 
+def curve(rundir: Path) -> list[float]:
+    """The metric that examples keep the best of, by evaluation."""
+    lines = (rundir / "metrics.jsonl").read_text().splitlines()
+    records = [record for record in map(json.loads, lines) if record["runner"] == "validation"]
+    return [record["validation/map@r"] for record in records]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # its advice
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
@@ -48,8 +55,26 @@ def test_two_ranks_log_once_what_one_process_gives_for_the_same_weights(tmp_path
 def test_a_framework_keeps_the_best_of_the_curve_that_is_logged(name: str, tmp_path: Path) -> None:
     example = runpy.run_path(str(ROOT / "examples" / f"{name}.py"))
     example["main"](tmp_path)
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    records = [record for record in map(json.loads, lines) if record["runner"] == "validation"]
-    values = [record["validation/map@r"] for record in records]
+    values = curve(tmp_path)
     assert values[-1] > values[0] + 0.1
     assert (tmp_path / TRAINERS[name]).exists()
+
+
+@pytest.mark.slow
+def test_the_checkpoint_of_ignite_is_that_of_the_best_value(tmp_path: Path) -> None:
+    kept = runpy.run_path(str(ROOT / "examples" / "ignite_digits.py"))["main"](str(tmp_path))
+    values = curve(tmp_path)
+    assert values[0] < max(values)
+    epoch = 1 + values.index(max(values))
+    assert kept.name == f"checkpoint_{epoch}_map@r={max(values):.4f}.pt"
+    assert torch.load(kept, weights_only=True)["milepost"]["epoch"] == epoch
+
+
+@pytest.mark.slow
+def test_a_loop_of_accelerate_that_has_ended_is_gone_on_with_for_nothing(tmp_path: Path) -> None:
+    main = runpy.run_path(str(ROOT / "examples" / "accelerate_digits.py"))["main"]
+    loop = main(tmp_path)
+    with safe_open(tmp_path / "best.safetensors", framework="pt") as best:
+        assert float(best.metadata()["value"]) == max(curve(tmp_path))
+    assert main(tmp_path).step == loop.step == 32
+    assert len(curve(tmp_path)) == 4

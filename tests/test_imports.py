@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {
     *("torch", "tensorflow", "keras", "safetensors"),
-    *("lightning", "pytorch_lightning", "transformers"),
+    *("accelerate", "ignite", "lightning", "pytorch_lightning", "transformers"),
 }
-ADAPTERS = ("_torch", "_tf", "_keras", "_lightning", "_transformers")
+ADAPTERS = ("_torch", "_tf", "_keras", "_accelerate", "_ignite", "_lightning", "_transformers")
 LEAVES = ("errors", "_plugins")
 MAY_USE = {
     "neighbors": set[str](),

@@ -11,11 +11,15 @@ from milepost.errors import missing_extra
 
 if TYPE_CHECKING:
     # the names that users call
+    from milepost.callbacks.trainers._accelerate import accelerate_loop as accelerate
+    from milepost.callbacks.trainers._ignite import IgniteTrainer as ignite  # noqa: N813
     from milepost.callbacks.trainers._keras import KerasTrainer as keras  # noqa: N813
     from milepost.callbacks.trainers._lightning import LightningTrainer as lightning  # noqa: N813
     from milepost.callbacks.trainers._transformers import TransformersTrainer as transformers  # noqa: N813
 
 _TRAINERS = {
+    "accelerate": ("milepost.callbacks.trainers._accelerate", "accelerate_loop", "accelerate"),
+    "ignite": ("milepost.callbacks.trainers._ignite", "IgniteTrainer", "ignite"),
     "keras": ("milepost.callbacks.trainers._keras", "KerasTrainer", "tensorflow"),
     "lightning": ("milepost.callbacks.trainers._lightning", "LightningTrainer", "lightning"),
     "transformers": (
@@ -25,7 +29,7 @@ _TRAINERS = {
     ),
 }
 
-__all__ = ["keras", "lightning", "transformers"]
+__all__ = ["accelerate", "ignite", "keras", "lightning", "transformers"]
 
 
 def _resolve(name: str) -> Any:

@@ -100,8 +100,9 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
         An epoch counts before Lightning validates, so that whoever looks then sees its metrics.
         """
         self._loggers.note_step()
-        if trainer.global_step != self._step:
-            self._step = trainer.global_step
+        step = trainer.global_step
+        if step != self._step:
+            self._step = step
             self._callbacks.after_step()
         if trainer.is_last_batch:
             self._count_epoch()

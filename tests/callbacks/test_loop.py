@@ -61,6 +61,16 @@ def test_a_loop_counts_steps_and_epochs() -> None:
     assert (loop.epoch, loop.step) == (2, 6)
 
 
+def test_a_batch_that_updates_no_weights_is_no_step() -> None:
+    watch, batches = Watch(), 0
+    with Loop(None, callbacks=[watch], monitors=[], is_step=lambda: batches % 2 == 0) as loop:
+        for _ in loop.epochs(1):
+            for _ in loop.steps(range(5)):
+                batches += 1
+    assert watch.triggers == [1, 2]
+    assert (loop.epoch, loop.step) == (1, 2)
+
+
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3)])
 def test_an_error_in_the_body_reaches_every_callback_and_stays_itself(error: BaseException) -> None:
     watch = Watch()
