@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from milepost import runners as runners
     from milepost._compare import compare as compare
     from milepost._inference_model import InferenceModel as InferenceModel
+    from milepost._report import report as report
     from milepost.callbacks import At as At
     from milepost.callbacks import Budget as Budget
     from milepost.callbacks import Callback as Callback
@@ -76,6 +77,7 @@ _NAMES = {
     "milepost._inference_model": ("InferenceModel",),
     "milepost.runners": ("InferenceRunner", "evaluate", "Cache"),
     "milepost._compare": ("compare",),
+    "milepost._report": ("report",),
     "milepost.callbacks": (
         *("Loop", "Callback", "Record", "KeepBest", "EarlyStop"),
         *("Every", "At", "Budget", "at_start", "at_end"),

@@ -116,6 +116,21 @@ def prepare_compare(
     return show
 
 
+def prepare_report(rundir: Path, output: Path | None, *, live: bool) -> Callable[[], int]:
+    """Return what tells where the report on a run is, which is written then, or goes on with it."""
+    from milepost._report import follow, report  # needs an extra
+
+    path = report(rundir, output)
+
+    def show() -> int:
+        print(path)
+        if live:
+            follow(rundir, path)
+        return 0
+
+    return show
+
+
 def prepare_list() -> Callable[[], int]:
     """Return what prints inferencers, monitors and trainers, with package and version."""
     text, broken = listing()

@@ -44,7 +44,7 @@ class RunTables:
         self._files: dict[str, dict[int, list[Path]]] = {}
         for unit in UNITS:
             for path in sorted(rundir.glob(f"tables/*/*/*.{unit}.parquet")):
-                steps = self._files.setdefault(str(_about(path)["runner"]), {})
+                steps = self._files.setdefault(str(read_about(path)["runner"]), {})
                 steps.setdefault(int(path.parent.name), []).append(path)
         if not self._files:
             msg = (
@@ -79,7 +79,8 @@ class RunTables:
         return {path.name.removesuffix(".parquet"): _read(path, step) for path in steps[step]}
 
 
-def _about(path: Path) -> dict[str, Any]:
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what a table that `ParquetTables` wrote says of itself."""
     from pyarrow import parquet
 
     metadata = parquet.read_schema(path).metadata or {}
@@ -91,12 +92,18 @@ def _about(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, step: int) -> RunTable:
+    about, columns = read_about(path), read_columns(path)
+    order = np.argsort(columns["id"], kind="stable")
+    ordered = {name: column[order] for name, column in columns.items()}
+    return RunTable(step, about["inferencer"], about["metrics"], ordered)
+
+
+def read_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of a table that `ParquetTables` wrote."""
     from pyarrow import parquet
 
-    about, table = _about(path), parquet.read_table(path)
-    order = np.argsort(_array(table["id"]), kind="stable")
-    columns = {name: _array(table[name])[order] for name in table.column_names}
-    return RunTable(step, about["inferencer"], about["metrics"], columns)
+    table = parquet.read_table(path)
+    return {name: _array(table[name]) for name in table.column_names}
 
 
 def _array(column: Any) -> npt.NDArray[Any]:

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 FOLDERS: dict[str, str] = TOOL["package-dir"]
-LINKED = sorted(name.split(".")[1] for name in FOLDERS if name.count(".") == 1)
+LINKED = sorted(folder for folder in FOLDERS.values() if "/" not in folder and folder != "milepost")
 
 
 def module_files() -> set[str]:
@@ -24,7 +24,7 @@ def module_files() -> set[str]:
         f"{package.replace('.', '/')}/{path.name}"
         for package, folder in FOLDERS.items()
         for path in (ROOT / folder).iterdir()
-        if path.suffix in {".py", ".tsv", ".yaml", ".typed"}
+        if path.suffix in {".py", ".tsv", ".yaml", ".typed", ".html", ".css", ".js"}
     }
 
 

@@ -1,0 +1,170 @@
+"""Figures of one style, as SVG for the page and as pixels for monitors.
+
+Colours are those of the light page; in an SVG they become the page's variables, so that a figure
+is dark where the page is.
+"""
+
+import functools
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+from cycler import cycler
+from markupsafe import Markup
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+
+COLOURS = {  # of the light page and of the dark one
+    "paper": ("#ffffff", "#15181d"),
+    "ink": ("#1c2430", "#e4e7ec"),
+    "muted": ("#5a6472", "#a2abb8"),
+    "rule": ("#d9dde3", "#363c46"),
+    "blue": ("#0068a8", "#5fb3ee"),
+    "orange": ("#c04f00", "#ff9149"),
+    "green": ("#007a5c", "#35c39b"),
+    "purple": ("#9b3f7c", "#e493c6"),
+    "ochre": ("#856200", "#dfb03c"),
+    "slate": ("#4f5b93", "#a3aef0"),
+}
+"""Told apart by people who are blind to some colours, as those of Okabe and Ito (2008) are."""
+
+SERIES = ("blue", "orange", "green", "purple", "ochre", "slate")
+
+_SVG = "http://www.w3.org/2000/svg"
+_LINK = "{http://www.w3.org/1999/xlink}href"
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff￾￿]")
+
+
+def light(name: str) -> str:
+    """Return a colour to draw with."""
+    return COLOURS[name][0]
+
+
+def plain(text: object) -> str:
+    """Return text without what XML cannot hold."""
+    return _UNPRINTABLE.sub("�", str(text))
+
+
+def drawn(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Have a function draw in the style of the report, whatever the user's own style is."""
+
+    @functools.wraps(draw)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
+def new_axes(
+    width: int = 340,
+    height: int = 230,
+    *,
+    left: int = 46,
+    right: int = 14,
+    top: int = 12,
+    bottom: int = 38,
+) -> tuple[Figure, Axes]:
+    """Return a figure with one pair of axes; sizes and margins are pixels of the page."""
+    figure = Figure(figsize=(width / 72, height / 72))
+    box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
+    return figure, figure.add_axes(box)
+
+
+def as_svg(figure: Figure, title: str, description: str) -> Markup:
+    """Return a figure as SVG to stand in a page.
+
+    Args:
+        figure: what was drawn.
+        title: its name, for those who do not see it.
+        description: what it shows, for them.
+    """
+    file = io.BytesIO()
+    with _style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")  # the browser has its own fonts
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    root = ElementTree.fromstring(file.getvalue())
+    for metadata in root.findall(f"{{{_SVG}}}metadata"):
+        root.remove(metadata)
+    used = set(re.findall(r"url\(#([^)]+)\)", file.getvalue().decode()))
+    used |= {(each.get(_LINK) or "")[1:] for each in root.iter()}
+    for each in root.iter():
+        if each.get("id") not in used:
+            each.attrib.pop("id", None)
+        if "style" in each.attrib:
+            each.set("style", _with_variables(each.attrib["style"]))
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.set("role", "img")
+    root.set("style", f"max-width: {figure.get_figwidth() * 72 * 1.25:.0f}px")
+    for at, (tag, text) in enumerate((("title", title), ("desc", description))):
+        element = ElementTree.Element(f"{{{_SVG}}}{tag}")
+        element.text = plain(text)
+        root.insert(at, element)
+    ElementTree.register_namespace("", _SVG)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def as_pixels(figure: Figure) -> npt.NDArray[np.uint8]:
+    """Return a figure as RGB, shape (height, width, 3)."""
+    with _style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        figure.set_dpi(144)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with style.context(["default", _STYLE]):
+        yield
+
+
+def _with_variables(css: str) -> str:
+    """Return a style with the page's variables in place of the light colours."""
+    return _HEX.sub(lambda found: _VARIABLES.get(found[0].lower(), found[0]), css)
+
+
+_HEX = re.compile("#[0-9a-fA-F]{6}")
+_VARIABLES = {pair[0]: f"var(--{name})" for name, pair in COLOURS.items()}
+_STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": light("rule"),
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": light("muted"),
+    "axes.labelsize": 11,
+    "axes.prop_cycle": cycler(color=[light(name) for name in SERIES]),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 72,
+    "figure.facecolor": light("paper"),
+    "font.size": 11,
+    "grid.color": light("rule"),
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4,
+    "lines.solid_capstyle": "round",
+    "path.simplify_threshold": 0.3,
+    "savefig.dpi": 72,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "milepost",
+    "text.color": light("ink"),
+    "text.parse_math": False,
+    "xtick.color": light("rule"),
+    "xtick.labelcolor": light("muted"),
+    "ytick.color": light("rule"),
+    "ytick.labelcolor": light("muted"),
+}

@@ -1,0 +1,39 @@
+"""A run's report, written to a file."""
+
+from pathlib import Path
+
+from milepost._report._page import fill, page
+from milepost._report._run_files import RunFiles
+from milepost._report._sections import SECTIONS
+
+
+def report(rundir: str | Path, output: str | Path | None = None) -> Path:
+    """Write one page that shows a run, and return its path.
+
+    The page holds all that it shows: it needs no server and no network, and can be sent by mail.
+    A training that goes on is shown as far as it is.
+
+    Args:
+        rundir: the folder of a run.
+        output: the file; `report.html` in the folder by default.
+
+    Raises:
+        ImportError: the extra `report` is not installed.
+        FileNotFoundError: the folder holds no run.
+        OSError: the file cannot be written.
+    """
+    return write_report(Path(rundir), None if output is None else Path(output))
+
+
+def write_report(rundir: Path, output: Path | None, *, refresh_s: int | None = None) -> Path:
+    """Write the page in one piece; see `report` and `page`."""
+    run = RunFiles(rundir)
+    sections = [section for make in SECTIONS if (section := make(run)) is not None]
+    header = fill("header.html", run=run)
+    html = page(f"{run.name} - Milepost", header, sections, refresh_s=refresh_s)
+    path = output or rundir / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(html, encoding="utf-8", errors="replace")
+    part.replace(path)
+    return path
