@@ -1,5 +1,7 @@
 """When to do something besides the training iterations, and where its results go."""
 
+from milepost.callbacks._better import Mode as Mode
+from milepost.callbacks._better import better as better
 from milepost.callbacks._callback import Callback as Callback
 from milepost.callbacks._callbacks import Callbacks as Callbacks
 from milepost.callbacks._early_stop import EarlyStop as EarlyStop

@@ -3,12 +3,11 @@
 import difflib
 import math
 import warnings
-from typing import Any, Literal, final
+from typing import Any, final
 
+from milepost.callbacks._better import MODES, Mode, better
 from milepost.callbacks._record import Record
 from milepost.errors import unknown_name
-
-Mode = Literal["max", "min"]
 
 
 @final
@@ -17,7 +16,7 @@ class Best:
 
     Args:
         metric: full name, such as `"validation/hit_rate@1"`.
-        mode: whether the largest or the smallest value is the best.
+        mode: whether the largest or the smallest value is the best; None: as its name tells.
         min_delta: a better value is better by more than this.
 
     Attributes:
@@ -26,12 +25,9 @@ class Best:
         epoch: where it was reached.
     """
 
-    def __init__(self, metric: str, mode: Mode, min_delta: float = 0.0) -> None:
+    def __init__(self, metric: str, mode: Mode | None, min_delta: float = 0.0) -> None:
         if "/" not in metric:
             msg = f"`metric` must be a full name such as 'validation/hit_rate@1', got {metric!r}"
-            raise ValueError(msg)
-        if mode not in ("max", "min"):
-            msg = f"`mode` must be 'max' or 'min', got {mode!r}"
             raise ValueError(msg)
         if not 0 <= min_delta < math.inf:
             msg = f"`min_delta` must be 0 or more, got {min_delta!r}"
@@ -40,7 +36,7 @@ class Best:
         self.value: float | None = None
         self.step: int | None = None
         self.epoch: int | None = None
-        self._mode = mode
+        self._mode = _mode_of(metric, mode)
         self._min_delta = min_delta
         self._seen: set[str] = set()
         self._warned = False
@@ -92,3 +88,18 @@ class Best:
             return True
         gain = value - self.value if self._mode == "max" else self.value - value
         return gain > self._min_delta
+
+
+def _mode_of(metric: str, mode: Mode | None) -> Mode:
+    """Return the mode that was given, or else that of the metric's name."""
+    if mode not in ("max", "min", None):
+        msg = f"`mode` must be 'max' or 'min', got {mode!r}"
+        raise ValueError(msg)
+    mode = mode or better(metric)
+    if mode is None:
+        base = metric.rpartition("/")[2].partition("@")[0]
+        nearest = difflib.get_close_matches(base, MODES, n=1, cutoff=0.75)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest and base not in MODES else ""
+        msg = f"`mode` must be 'max' or 'min' for {metric!r}, whose name does not tell, got None"
+        raise ValueError(msg + hint)
+    return mode

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from milepost.callbacks._best import Best, Mode
+from milepost.callbacks._best import Best
+from milepost.callbacks._better import Mode
 from milepost.callbacks._callback import Callback
 from milepost.callbacks._record import Record
 
@@ -19,14 +20,17 @@ class EarlyStop(Callback):
         patience: how many evaluations in a row may pass without an improvement; the last of them
             stops the training.
         min_delta: an improvement is one by more than this.
-        mode: `"max"`, or `"min"` for an error or a loss.
+        mode: `"max"`, or `"min"` where smaller is better; None: as the metric's name tells.
+
+    Raises:
+        ValueError: an argument is out of range, or the metric's name does not tell its mode.
 
     Attributes:
         waited: evaluations since the last improvement.
     """
 
     def __init__(
-        self, metric: str, *, patience: int, min_delta: float = 0.0, mode: Mode = "max"
+        self, metric: str, *, patience: int, min_delta: float = 0.0, mode: Mode | None = None
     ) -> None:
         if not isinstance(patience, int) or patience < 1:
             msg = f"`patience` must be a whole number above 0, got {patience!r}"

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
-from milepost.callbacks._best import Best, Mode
+from milepost.callbacks._best import Best
+from milepost.callbacks._better import Mode
 from milepost.callbacks._callback import Callback
 from milepost.callbacks._record import Record
 from milepost.callbacks._weights_file import save_weights
@@ -21,14 +22,19 @@ class KeepBest(Callback):
 
     Args:
         metric: full name, such as `"validation/hit_rate@1"`.
-        mode: `"max"`, or `"min"` for an error or a loss.
+        mode: `"max"`, or `"min"` where smaller is better; None: as the metric's name tells.
         path: the file; `best.safetensors` in the run's folder by default.
+
+    Raises:
+        ValueError: the metric is no full name, or its name does not tell its mode.
 
     Attributes:
         path: the file; from `setup` on if it is in the run's folder.
     """
 
-    def __init__(self, metric: str, *, mode: Mode = "max", path: str | Path | None = None) -> None:
+    def __init__(
+        self, metric: str, *, mode: Mode | None = None, path: str | Path | None = None
+    ) -> None:
         self._best = Best(metric, mode)
         self._given_path = path
         self.path = None if path is None else Path(path)

@@ -13,9 +13,14 @@ def block(page: str, language: str) -> str:
     return found[1]
 
 
-def defined_metrics() -> re.Pattern[str]:
-    """The names of metrics that a table of the definitions starts a row with, as one pattern."""
+def metrics() -> set[str]:
+    """The names of metrics that a table of the definitions starts a row with."""
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
-    names = {re.escape(name) for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+def defined_metrics() -> re.Pattern[str]:
+    """The names of all metrics, with any depth, threshold or rate, as one pattern."""
     number = r"-?\\d+(\\.\\d+)?(e-?\\d+)?"
-    return re.compile("|".join(re.sub(r"(?<=[@=])[ktf]\b", number, name) for name in names))
+    names = {re.sub(r"(?<=[@=])[ktf]\b", number, re.escape(name)) for name in metrics()}
+    return re.compile("|".join(names))

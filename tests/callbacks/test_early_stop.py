@@ -39,6 +39,14 @@ def test_patience_counts_the_evaluations_that_hold_the_metric(
     assert train(EarlyStop(METRIC, **more), values).step == steps
 
 
+def test_a_loss_improves_by_falling() -> None:
+    stop = EarlyStop("validation/loss", patience=1)
+    with Loop(None, callbacks=[stop], monitors=[]) as loop:
+        for value in loop.steps([3.0, 2.0, 1.0, 1.5, 0.0]):
+            loop.publish(Record(scalars={"validation/loss": value}, step=loop.step), dict)
+    assert loop.step == 4
+
+
 def test_the_reason_names_the_metric_and_its_best() -> None:
     loop = train(EarlyStop(METRIC, patience=2), [0.1, 0.5, 0.4, 0.3])
     assert loop.stop_reason == (

@@ -16,6 +16,7 @@ from tests.callbacks.keeping import METRIC, kept, publish, train, weights
     ("mode", "values", "best", "step"),
     [
         ("max", [0.1, 0.5, 0.3], 0.5, 1),
+        (None, [0.1, 0.5, 0.3], 0.5, 1),
         ("min", [0.4, 0.2, 0.3], 0.2, 1),
         ("max", [0.5, 0.5], 0.5, 0),
         ("max", [math.nan, 0.1, math.nan], 0.1, 1),
@@ -31,6 +32,14 @@ def test_the_weights_of_the_best_value_are_kept(
     assert (keep.best, keep.best_step) == (best, step)
     assert kept(tmp_path / "best.safetensors") == pytest.approx(best)
     assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
+
+
+def test_an_error_is_best_where_it_is_smallest(tmp_path: Path) -> None:
+    keep = KeepBest("validation/error@1", path=tmp_path / "w")
+    with Loop(None, callbacks=[keep], monitors=[]) as loop:
+        for value in loop.steps([0.5, 0.25, 0.75]):
+            publish(loop, value, weights(value), "validation/error@1")
+    assert kept(tmp_path / "w") == 0.25
 
 
 def test_the_header_says_what_the_weights_are(tmp_path: Path) -> None:
@@ -113,7 +122,7 @@ def test_a_metric_that_never_came_is_a_warning_with_the_nearest(tmp_path: Path) 
 
 def test_a_misspelled_metric_is_a_warning_at_the_first_record_of_its_runner(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="unknown metric") as caught:
-        train(KeepBest("validation/hitrate@1"), [0.5, 0.6], tmp_path)
+        train(KeepBest("validation/hitrate@1", mode="max"), [0.5, 0.6], tmp_path)
     assert [str(warning.message) for warning in caught] == [
         "unknown metric 'validation/hitrate@1'; did you mean 'validation/hit_rate@1'? "
         "There are: 'validation/hit_rate@1'"
@@ -138,3 +147,19 @@ def test_a_wrong_mode_is_an_error() -> None:
     with pytest.raises(ValueError, match="mode") as caught:
         KeepBest(METRIC, mode="best")  # type: ignore[arg-type]
     assert str(caught.value) == "`mode` must be 'max' or 'min', got 'best'"
+
+
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [
+        ("validation/hitrate@1", "; did you mean 'hit_rate'?"),
+        ("validation/rows_saved", ""),
+        ("validation/margin", ""),
+    ],
+)
+def test_a_metric_whose_name_does_not_tell_its_mode_is_an_error(metric: str, hint: str) -> None:
+    with pytest.raises(ValueError, match="mode") as caught:
+        KeepBest(metric)
+    assert str(caught.value) == (
+        f"`mode` must be 'max' or 'min' for {metric!r}, whose name does not tell, got None{hint}"
+    )

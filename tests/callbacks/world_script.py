@@ -72,7 +72,7 @@ class Note(Callback):
 
 
 def looped(rank: int, folder: Path) -> dict[str, Any]:
-    note, keep = Note(rank), KeepBest("v/x")
+    note, keep = Note(rank), KeepBest("v/x", mode="max")
     with Loop(None, callbacks=[note, keep], rundir=folder / "run") as loop:
         for _ in loop.steps(range(7)):
             pass

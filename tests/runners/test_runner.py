@@ -54,7 +54,7 @@ def test_averaged_weights_are_examined_and_kept(tmp_path: Path) -> None:
     assert evaluate(model, [ones], [ScalarStats("output")], weights="ema", ema=average) == {
         "validation/output": 2.0
     }
-    best = KeepBest("validation/output", path=tmp_path / "best.safetensors")
+    best = KeepBest("validation/output", mode="max", path=tmp_path / "best.safetensors")
     examined = runner(weights="ema", every="at start")
     with Loop(model, callbacks=[best, examined], ema=average, monitors=[]):
         pass
@@ -64,7 +64,7 @@ def test_averaged_weights_are_examined_and_kept(tmp_path: Path) -> None:
 def test_the_best_weights_are_those_examined_whatever_the_order(tmp_path: Path) -> None:
     for place in (0, 1):
         model = Scale(1)
-        best = KeepBest("validation/output", path=tmp_path / f"{place}.safetensors")
+        best = KeepBest("validation/output", mode="max", path=tmp_path / f"{place}.safetensors")
         callbacks: list[Any] = [runner(every="1 step")]
         callbacks.insert(place, best)
         with Loop(model, callbacks=callbacks, monitors=[]) as loop:
