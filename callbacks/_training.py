@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
+
+import numpy as np
 
 from milepost.callbacks._callback import Callback
 from milepost.callbacks._callbacks import Callbacks
 from milepost.callbacks._clean_up import run_all
-from milepost.callbacks._record import Record
+from milepost.callbacks._record import Array, Record
 from milepost.callbacks._rundir import prepare_rundir
 from milepost.callbacks._world import World, current_world
 from milepost.callbacks.monitors import Monitor, Monitors, default_monitors
-from milepost.predictors import Predictor, get_predictor
+from milepost.predictors import Predictor, get_predictor, to_numpy
 
 _log = logging.getLogger("milepost")
 
@@ -86,19 +89,31 @@ class Training(abc.ABC):
         """The processes that train together."""
         return self._running()
 
-    def log(self, scalars: Mapping[str, Any]) -> None:
-        """Log scalars of the training, under the number of steps completed.
+    def log(
+        self,
+        scalars: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        pictures: Mapping[str, Any] | None = None,
+        histograms: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log scalars, pictures and histograms of the training, under the steps completed.
 
         Args:
             scalars: numbers, or arrays and tensors of one element (one on a GPU is waited for).
+            pictures: arrays or tensors of shape (height, width, 3), uint8, RGB.
+            histograms: arrays or tensors of numbers; how their values are distributed is shown.
         """
         self._running()
+        shown = {name: to_numpy(x) for name, x in (pictures or {}).items()}
+        values = {name: _values(to_numpy(x)) for name, x in (histograms or {}).items()}
         self.monitors.write(
             Record(
                 step=self._step,
                 epoch=self._epoch,
                 elapsed_s=self.elapsed_s,
                 scalars={name: _number(name, value) for name, value in scalars.items()},
+                pictures=shown,
+                histograms=values,
             )
         )
 
@@ -209,3 +224,8 @@ def _number(name: str, value: Any) -> float:
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"`scalars` must be single numbers, got {name!r} of {type(value).__name__} ({error})"
         raise TypeError(msg) from error
+
+
+def _values(array: Array) -> Array:
+    """Return the numbers of an array of any shape, as floats."""
+    return array.ravel() if array.dtype.kind == "f" else array.ravel().astype(np.float64)

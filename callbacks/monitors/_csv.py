@@ -18,8 +18,9 @@ class Csv(Monitor):
     The columns are `runner`, `step`, `epoch`, `time`, `elapsed_s`, `error`, then scalars and
     timings by their names. A name that comes later is a further column: the file is written anew
     beside the old one, which it then replaces, and rows from before have empty cells there. NaN
-    and infinity are `nan` and `inf`. Each row is there for others as soon as it is written. A file
-    that is there is appended to; a last row that a killed training left unfinished is dropped.
+    and infinity are `nan` and `inf`. Pictures and histograms are left out, and so are records of
+    nothing else. Each row is there for others as soon as it is written. A file that is there is
+    appended to; a last row that a killed training left unfinished is dropped.
 
     Args:
         path: the file; its folder is made.
@@ -36,6 +37,8 @@ class Csv(Monitor):
 
     def write(self, record: Record) -> None:
         """Append one row."""
+        if record.is_visual:
+            return
         row = {name: getattr(record, name) for name in _FIRST}
         if record.error is not None:
             row["error"] = " ".join(record.error.split())  # so that a row is a line

@@ -16,7 +16,8 @@ class JsonLines(Monitor):
     """Writes a record a line: flat objects, which any tool for JSON lines reads.
 
     A line holds `runner`, `step`, `epoch`, `time`, `elapsed_s`, the scalars and timings by their
-    names, and `error` if there is one. NaN and infinity are null. Each line is there for others
+    names, and `error` if there is one. NaN and infinity are null. Pictures and histograms are left
+    out, and so are records of nothing else. Each line is there for others
     as soon as it is written. A file that is there is appended to; a last line that a killed
     training left unfinished stays as it is, on a line of its own.
 
@@ -34,6 +35,8 @@ class JsonLines(Monitor):
 
     def write(self, record: Record) -> None:
         """Append one line."""
+        if record.is_visual:
+            return
         line = {
             "runner": record.runner,
             "step": record.step,

@@ -7,17 +7,21 @@ import time
 from pathlib import Path
 from typing import Any, final
 
-from milepost.callbacks._record import Record
+from milepost.callbacks._record import Array, Record
+from milepost.callbacks.monitors._bins import binned
 from milepost.callbacks.monitors._monitor import Monitor
+from milepost.callbacks.monitors._png import encode_png
 from milepost.errors import missing_extra
 
 
 @final
 class TensorBoard(Monitor):
-    """Writes scalars, timings and errors to an event file, which TensorBoard shows as they come.
+    """Writes an event file, which TensorBoard shows as it grows.
 
-    It needs the package `tensorboard`, and neither torch nor TensorFlow. The tags are the names
-    as they are, as far as UTF-8 can hold them. A record without a step takes its own number.
+    Scalars, timings, errors (as texts), pictures and histograms (of 64 bins, without NaN and
+    infinity) are written. It needs the package `tensorboard`, and neither torch nor TensorFlow. The
+    tags are the names as they are, as far as UTF-8 can hold them. A record without a step takes
+    its own number.
 
     Args:
         logdir: the folder; each run of a program adds a file of its own.
@@ -37,7 +41,7 @@ class TensorBoard(Monitor):
         self._opened()
 
     def write(self, record: Record) -> None:
-        """Write an event for the scalars and timings, and one for the error."""
+        """Write one event with all that the record holds."""
         writer = self._opened()
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -49,6 +53,8 @@ class TensorBoard(Monitor):
         ]
         if record.error is not None:
             values.append(_text(_encodable(f"{record.runner or 'train'}/error"), record.error))
+        values += [_picture(_encodable(name), x) for name, x in record.pictures.items()]
+        values += [_histogram(_encodable(name), x) for name, x in record.histograms.items()]
         _write_event(writer, wall_time=record.time, step=step, summary=Summary(value=values))
 
     def close(self) -> None:
@@ -99,6 +105,33 @@ def _text(tag: str, text: str) -> Any:
         metadata=SummaryMetadata(plugin_data=plugin),
         tensor=TensorProto(dtype=DT_STRING, string_val=[text.encode("utf-8", "replace")]),
     )
+
+
+def _picture(tag: str, picture: Array) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    height, width, _ = picture.shape
+    image = Summary.Image(
+        height=height, width=width, colorspace=3, encoded_image_string=encode_png(picture)
+    )
+    return Summary.Value(tag=tag, image=image)
+
+
+def _histogram(tag: str, values: Array) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+
+    counts, edges = binned(values)
+    middles = (edges[1:] + edges[:-1]) / 2
+    histogram = HistogramProto(
+        min=edges[0],
+        max=edges[-1],
+        num=counts.sum(),
+        sum=counts @ middles,
+        sum_squares=counts @ middles**2,
+        bucket_limit=edges[1:].tolist(),
+        bucket=counts.tolist(),
+    )
+    return Summary.Value(tag=tag, histo=histogram)
 
 
 def _encodable(name: str) -> str:

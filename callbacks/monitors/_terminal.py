@@ -16,7 +16,8 @@ class Terminal(Monitor):
     """Prints a small table for each evaluation, with the latest scalars of the training.
 
     A progress bar of tqdm stays whole. Scalars that the training logs are not printed as they
-    come; timings are not printed, except for the samples a second.
+    come; timings are not printed, except for the samples a second; pictures and histograms
+    are not either.
 
     Args:
         file: where to print; standard output by default.
@@ -30,6 +31,8 @@ class Terminal(Monitor):
         """Print an evaluation; keep what the training logs for the next one."""
         if record.runner is None and record.error is None:
             self._training.update(record.scalars)
+            return
+        if record.is_visual:
             return
         self._print(_headline(record))
         if record.error is None:

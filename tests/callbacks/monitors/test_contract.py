@@ -65,6 +65,20 @@ RECORDS = [
             "/none": {"id": np.zeros(0, np.int64), "pair": np.zeros((0, 2), np.float16)},
         },
     ),
+    Record(
+        step=7, scalars={"train/loss": 0.5}, pictures=dict.fromkeys(ODD, np.zeros((2, 3, 3), "u1"))
+    ),
+    Record(
+        step=8,
+        histograms={
+            **dict.fromkeys(ODD, np.arange(5.0)),
+            "odd": np.array([math.nan, math.inf, -math.inf, 1e300, -5e-324]),
+            "alike": np.full(3, 1e300),
+            "half": np.full(3, 0.1, np.float16),
+            "nan": np.full(2, math.nan),
+            "none": np.zeros(0),
+        },
+    ),
 ]
 
 
@@ -105,7 +119,7 @@ def kinds(folder: Path) -> Iterator[tuple[str, Kind]]:
 
 
 @pytest.fixture(
-    params=["terminal", "json lines", "parquet tables", "tensorboard", "function", "group"]
+    params=["terminal", "json lines", "csv", "parquet tables", "tensorboard", "function", "group"]
 )
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
     return dict(kinds(tmp_path))[request.param]

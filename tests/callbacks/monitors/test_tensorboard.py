@@ -1,9 +1,12 @@
 import builtins
+import io
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from milepost.callbacks import Record
@@ -45,6 +48,32 @@ def test_an_error_is_a_text(tmp_path: Path) -> None:
     assert reader.SummaryMetadata("validation/error").plugin_data.plugin_name == "text"
     event = reader.Tensors("validation/error")[0]
     assert (event.step, event.tensor_proto.string_val) == (7, [b"ValueError: no"])
+
+
+def test_a_picture_is_shown_as_it_is(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    monitor = TensorBoard(tmp_path)
+    monitor.write(Record(step=3, pictures={"validation/roc": picture}))
+    monitor.close()
+    event = EventAccumulator(str(tmp_path)).Reload().Images("validation/roc")[0]
+    assert (event.step, event.width, event.height) == (3, 6, 4)
+    assert np.array_equal(Image.open(io.BytesIO(event.encoded_image_string)), picture)
+
+
+def test_a_histogram_counts_the_finite_values(tmp_path: Path) -> None:
+    values = np.array([0.0, 0.5, 1.0, 1.0, np.nan, np.inf])
+    monitor = TensorBoard(tmp_path)
+    monitor.write(Record(step=3, histograms={"weights": values}))
+    monitor.close()
+    event = EventAccumulator(str(tmp_path)).Reload().Histograms("weights")[0]
+    shown = event.histogram_value
+    assert (event.step, shown.num, shown.min, shown.max) == (3, 4, 0, 1)
+    limits = dict(zip(shown.bucket_limit, shown.bucket, strict=True))
+    assert {limit: count for limit, count in limits.items() if count} == {
+        1 / 64: 1,
+        0.5 + 1 / 64: 1,
+        1: 2,
+    }
 
 
 def test_a_resumed_run_adds_a_file_that_is_read_after_the_others(tmp_path: Path) -> None:
