@@ -33,6 +33,7 @@ class Record:
             its monitors takes tables or confidence intervals are asked for.
         columns: by table, which of its columns hold a metric of single rows, and its full name.
         pictures: by full name, such as `"validation/roc"`: RGB of shape (height, width, 3), uint8.
+        coverage: how many samples of each role were examined, each exactly once.
         histograms: by full name: the values whose distribution is shown, of shape (N,), floats.
 
     Raises:
@@ -54,6 +55,7 @@ class Record:
     pictures: Mapping[str, Array] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
+    coverage: Mapping[str, int] = dataclasses.field(default_factory=dict)
     histograms: Mapping[str, Array] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )

@@ -30,13 +30,14 @@ class Result(NamedTuple):
 
     `metrics` is None where a role had no samples, which `empty` names; `tables` are those of all
     ranks, by inferencer and name, on the chief, and `columns` the names of the metrics that
-    columns of theirs hold.
+    columns of theirs hold; `coverage` tells how many samples of each role were seen.
     """
 
     metrics: dict[str, float] | None
     tables: Tables
     columns: dict[str, dict[str, str]]
     timings: dict[str, float]
+    coverage: dict[str, int]
     weights: Callable[[], Mapping[str, Any]]
     empty: str | None = None
 
@@ -128,7 +129,7 @@ class Examination:
             metrics, tables, columns = (None, {}, {}) if empty else self._compute()
             agree(world, stack.close)
         timings = self._stages.timings(sum(seen.values())) | self._cache_counts()
-        return Result(metrics, tables, columns, timings, predictor.weights, empty)
+        return Result(metrics, tables, columns, timings, seen, predictor.weights, empty)
 
     def _check(self, own: dict[str, Ids]) -> dict[str, int]:
         """Return how many samples of each role were seen on all ranks, if they were the set."""

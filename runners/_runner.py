@@ -236,7 +236,7 @@ class InferenceRunner(Callback):
             table: {column: f"{self.name}/{metric}" for column, metric in each.items()}
             for table, each in result.columns.items()
         }
-        evidence = partial(record, tables=result.tables, columns=columns)
+        evidence = partial(record, tables=result.tables, columns=columns, coverage=result.coverage)
         trainer.publish(evidence(scalars=metrics, timings=timings), result.weights)
         return metrics
 

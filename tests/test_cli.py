@@ -79,7 +79,7 @@ def test_an_evaluation_leaves_what_can_be_compared_in_a_folder_of_its_own(
     arguments = ["eval", DIGITS, *SMALL, "--checkpoint", "runs/digits/best.safetensors"]
     assert main([*arguments, "--rundir", "again"]) == 0
     found = {path.name for path in Path("again").iterdir()}
-    assert found == {"config.yaml", "metrics.jsonl", "tables"}
+    assert found == {"config.yaml", "environment.json", "metrics.jsonl", "tables"}
     capsys.readouterr()
     assert main(["compare", "runs/digits", "again", "--metric", "map@r", "--json"]) == 0
     (change,) = json.loads(capsys.readouterr().out)

@@ -14,7 +14,7 @@ from milepost._run_tables import read_about, read_columns
 Columns = Mapping[str, npt.NDArray[Any]]
 
 _TIMINGS = ("time/", "cache/", "samples_per_s", "peak_memory_bytes")
-_SAMPLES = "samples/"
+_COVERAGE = "coverage/"
 
 
 class Evaluation(NamedTuple):
@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
         metrics: by name; NaN and infinity are NaN.
         intervals: the ends of the confidence interval of each metric that has one.
         timings: what it cost, such as `time/load_s`.
-        samples: how many of each role were examined.
+        coverage: how many samples of each role were examined.
     """
 
     step: int
@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     timings: dict[str, float]
-    samples: dict[str, int]
+    coverage: dict[str, int]
 
 
 class Failure(NamedTuple):
@@ -168,10 +168,10 @@ class RunFiles:
             if key.startswith(f"{runner}/")
         }
         timings = {key: own.pop(key) for key in list(own) if key.startswith(_TIMINGS)}
-        samples = {
-            key.removeprefix(_SAMPLES): int(own.pop(key))
-            for key in list(own)
-            if key.startswith(_SAMPLES) and math.isfinite(own[key])
+        coverage = {
+            key.removeprefix(_COVERAGE): int(_number(line, key, 0))
+            for key in line
+            if key.startswith(_COVERAGE)
         }
         intervals = {
             key: (own.pop(f"{key}/low"), own.pop(f"{key}/high"))
@@ -182,7 +182,7 @@ class RunFiles:
         while evaluations and evaluations[-1].step >= step:
             evaluations.pop()
         time = _number(line, "time")
-        evaluation = Evaluation(step, epoch, time, elapsed, own, intervals, timings, samples)
+        evaluation = Evaluation(step, epoch, time, elapsed, own, intervals, timings, coverage)
         evaluations.append(evaluation)
 
     def _add_training(self, line: dict[str, Any], step: int, elapsed: float) -> None:

@@ -188,7 +188,8 @@ def test_a_confidence_that_is_none_is_an_error(wrong: Any) -> None:
 
 def test_an_evaluation_with_a_folder_leaves_metrics_and_tables(tmp_path: Path) -> None:
     metrics = evaluate(None, DATA, [Retrieval(k=(1,))], name="test", rundir=tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"metrics.jsonl", "tables"}
+    found = {path.name for path in (tmp_path / "run").iterdir()}
+    assert found == {"environment.json", "metrics.jsonl", "tables"}
     table = parquet.read_table(tmp_path / "run/tables/test/00000000/retrieval.queries.parquet")
     assert np.mean(table["mrr"].to_numpy()) == pytest.approx(metrics["test/mrr"], rel=1e-12)
 
