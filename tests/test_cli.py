@@ -186,7 +186,7 @@ def test_a_recipe_that_needs_an_extra_names_it(
 def test_no_command_is_an_error_that_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["rum"])
-    assert "choose from 'run', 'eval', 'compare', 'list'" in capsys.readouterr().err
+    assert "choose from 'run', 'eval', 'compare', 'report', 'list'" in capsys.readouterr().err
 
 
 OWN_PARTS = """

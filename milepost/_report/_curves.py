@@ -1,35 +1,61 @@
-"""How the metrics went, over steps."""
+"""How the metrics went, over steps and over wall time."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-from matplotlib.figure import Figure
+import numpy as np
 
-from milepost._report._figure import as_svg, drawn, light, new_axes, plain
+from milepost._report._health import HEALTH
+from milepost._report._lines import Line, groups_of, lines_of, panel_of
+from milepost._report._numbers import numbers
 from milepost._report._page import fill
-from milepost._report._run_files import Evaluation, RunFiles
+from milepost._report._run_files import RunFiles
 from milepost._report._section import Section
+from milepost.callbacks import better
+
+_SHOWN = 300  # points of a line that was logged at every step
 
 
 def curves(run: RunFiles) -> Section | None:
-    """Return a panel for each metric of each runner."""
-    runners = {
-        runner: [
-            (as_svg(draw_curve(each, name), name, f"{name} by step"), name)
-            for name in each[-1].metrics
-        ]
+    """Return panels of each runner's metrics, and of what the training logged."""
+    parts = [
+        {"title": runner, **_of_runner(run, runner)}
         for runner, each in run.evaluations.items()
-    }
-    if not runners:
+        if len(each) > 1
+    ]
+    training = [thinned(name, points) for name, points in run.training.items() if len(points) > 1]
+    if training:
+        panels = [panel_of([line], []) for line in training]
+        parts.append({"title": "training", "panels": panels, "further": [], "constant": ""})
+    if not parts:
         return None
-    return Section("curves", "Curves", fill("curves.html", runners=runners))
+    has_intervals = any(each.intervals for all_ in run.evaluations.values() for each in all_)
+    html = fill("curves.html", parts=parts, has_intervals=has_intervals, failed=run.failures)
+    return Section("curves", "Curves", html)
 
 
-@drawn
-def draw_curve(evaluations: Sequence[Evaluation], name: str) -> Figure:
-    """Draw a metric over steps."""
-    figure, axes = new_axes()
-    steps = [each.step for each in evaluations]
-    axes.plot(steps, [each.metrics[name] for each in evaluations], color=light("blue"), marker="o")
-    axes.set_xlabel("step")
-    axes.set_title(plain(name))
-    return figure
+def thinned(name: str, points: Sequence[tuple[int, float, float]]) -> Line:
+    """Return what was logged often as means of neighbours, between their least and largest."""
+    steps, times, values = np.array(points, np.float64).T
+    parts = np.array_split(np.arange(len(points)), min(len(points), _SHOWN))
+    finite = [part[np.isfinite(values[part])] for part in parts]
+    at = np.array([part[-1] for part in parts])
+    means, low, high = (
+        np.array([of(values[part]) if len(part) else math.nan for part in finite])
+        for of in (np.mean, np.min, np.max)
+    )
+    if len(points) <= _SHOWN:
+        low = high = np.full(len(at), math.nan)
+    return Line(name, steps[at], times[at], means, low, high)
+
+
+def _of_runner(run: RunFiles, runner: str) -> Mapping[str, object]:
+    failed = [(each.step, each.elapsed_s) for each in run.failures if each.runner == runner]
+    lines = [line for line in lines_of(run.evaluations[runner]) if not HEALTH.match(line.name)]
+    constant = [line for line in lines if better(line.name) is None and line.is_constant()]
+    varying = [line for line in lines if not any(line is each for each in constant)]
+    told = ", ".join(f"{line.name} {numbers(line.values)[-1]}" for line in constant)
+    panels, further = [], []
+    for group in groups_of(varying):
+        (further if better(group[0].name) is None else panels).append(panel_of(group, failed))
+    return {"panels": panels, "further": further, "constant": told}

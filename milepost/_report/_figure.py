@@ -99,6 +99,8 @@ def as_svg(figure: Figure, title: str, description: str) -> Markup:
     used = set(re.findall(r"url\(#([^)]+)\)", file.getvalue().decode()))
     used |= {(each.get(_LINK) or "")[1:] for each in root.iter()}
     for each in root.iter():
+        if _LINK in each.attrib:
+            each.set("href", each.attrib.pop(_LINK))  # HTML knows no prefix of ours
         if each.get("id") not in used:
             each.attrib.pop("id", None)
         if "style" in each.attrib:
@@ -163,6 +165,8 @@ _STYLE: dict[str, Any] = {
     "svg.hashsalt": "milepost",
     "text.color": light("ink"),
     "text.parse_math": False,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
     "xtick.color": light("rule"),
     "xtick.labelcolor": light("muted"),
     "ytick.color": light("rule"),

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from milepost._report._page import fill, page
+from milepost._report._page import page
 from milepost._report._run_files import RunFiles
 from milepost._report._sections import SECTIONS
+from milepost._report._summary import header
 
 
 def report(rundir: str | Path, output: str | Path | None = None) -> Path:
@@ -29,8 +30,7 @@ def write_report(rundir: Path, output: Path | None, *, refresh_s: int | None = N
     """Write the page in one piece; see `report` and `page`."""
     run = RunFiles(rundir)
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
-    header = fill("header.html", run=run)
-    html = page(f"{run.name} - Milepost", header, sections, refresh_s=refresh_s)
+    html = page(f"{run.name} - Milepost", header(run), sections, refresh_s=refresh_s)
     path = output or rundir / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")

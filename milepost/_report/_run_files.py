@@ -105,6 +105,11 @@ class RunFiles:
         logged = {evaluation.step for evaluation in self.evaluations.get(runner, ())}
         return [step for step in found if step in logged] or found
 
+    def table_names(self, runner: str) -> list[str]:
+        """Return the names of the tables of the last evaluation that left some."""
+        steps = self.steps(runner)
+        return list(self._tables[runner][steps[-1]]) if steps else []
+
     def tables(self, runner: str, step: int | None = None) -> dict[str, Columns]:
         """Return the tables of an evaluation as `"<inferencer>/<table>"`.
 
@@ -114,29 +119,44 @@ class RunFiles:
         """
         steps = self.steps(runner)
         at = step if step is not None or not steps else steps[-1]
-        names = self._tables.get(runner, {}).get(at, {}) if at is not None else {}
+        names = {} if at is None else self._tables.get(runner, {}).get(at, {})
         tables = {name: self.table(runner, name, at) for name in names}
         return {name: table for name, table in tables.items() if table is not None}
 
     def table(self, runner: str, name: str, step: int | None = None) -> Columns | None:
         """Return one table; None if it is not there or cannot be read."""
-        steps = self.steps(runner)
-        at = step if step is not None or not steps else steps[-1]
-        path = None if at is None else self._tables.get(runner, {}).get(at, {}).get(name)
+        path = self._path(runner, name, step)
         if path is None:
             return None
         try:
             return read_columns(path)
         except Exception as error:  # damaged: the rest of the page is as useful
             problem = f"{path.relative_to(self.rundir)}: {error}"
-            if problem not in self.problems:
-                self.problems.append(problem)
+            self.note(problem)
             return None
+
+    def metric_columns(self, runner: str, name: str) -> dict[str, str]:
+        """Return the columns of a table that are metrics of its rows, with their full names."""
+        path = self._path(runner, name, None)
+        try:
+            return dict(read_about(path)["metrics"]) if path else {}
+        except Exception:  # damaged: `table` says so
+            return {}
+
+    def note(self, problem: str) -> None:
+        """Note what could not be read, once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def text(self, name: str) -> str | None:
         """Return the text of a file of the folder, None if there is none."""
         path = self.rundir / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+    def _path(self, runner: str, name: str, step: int | None) -> Path | None:
+        steps = self.steps(runner)
+        at = step if step is not None or not steps else steps[-1]
+        return None if at is None else self._tables.get(runner, {}).get(at, {}).get(name)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Give the records of the log; a last line that is unfinished is left out."""
@@ -150,7 +170,7 @@ class RunFiles:
             if isinstance(record, dict):
                 yield record
             elif line.strip() and line.endswith(b"\n"):
-                self.problems.append(f"metrics.jsonl: line {number} is no record")
+                self.note(f"metrics.jsonl: line {number} is no record")
 
     def _add(self, line: dict[str, Any]) -> None:
         runner, error = line.get("runner"), line.get("error")
