@@ -15,6 +15,7 @@ from milepost.callbacks import better
 _MOST = 100  # classes of a runner
 _ABOUT = ("level", "label")
 _UNITS = ("queries", "samples")
+_LEFT_OUT = ("queries_without", "judged", "genuine_pairs", "impostor_pairs", "predicted_rows")
 _COUNTS = {*_UNITS, "rows"}
 _MAIN = ("f1", "map@r", "hit_rate@1", "error@1")  # to be sorted by, if it is there
 
@@ -44,8 +45,11 @@ def _of_runner(run: RunFiles, runner: str) -> dict[str, Any] | None:
     shown = labels[:_MOST]
     cells = [numbers(values.get(label, np.nan) for label in shown) for values in columns.values()]
     step = count(run.steps(runner)[-1])
+    which = (
+        f"{len(shown)} of {count(len(labels))} classes" if len(shown) < len(labels) else "classes"
+    )
     return {
-        "title": f"{runner}, step {step}: {len(shown)} of {count(len(labels))} classes"
+        "title": f"{runner}, step {step}: {which}"
         + ("" if main is None else f", the worst in {main} first"),
         "columns": [("class", False), *((name.replace("_", " "), True) for name in columns)],
         "rows": [[_text(label), *row] for label, *row in zip(shown, *cells, strict=True)],
@@ -88,7 +92,7 @@ def _means(table: Columns, metrics: Mapping[str, str], unit: str) -> dict[str, d
 def _chosen(names: list[str]) -> list[str]:
     """Return names without further depths of a metric that is there already."""
     bases = {name.partition("@")[0] if "@r" not in name else name: name for name in names[::-1]}
-    return [name for name in names if name in bases.values()]
+    return [x for x in names if x in bases.values() and not x.startswith(_LEFT_OUT)]
 
 
 def _keys(*columns: npt.NDArray[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from milepost._report._axes import label_ends, log_ticks, number_ticks
 from milepost._report._figure import as_svg, drawn, light, new_axes
 from milepost._report._lines import groups_of, lines_of, panel_of
-from milepost._report._numbers import count, number
+from milepost._report._numbers import count, numbers
 from milepost._report._page import fill
 from milepost._report._run_files import Columns, RunFiles
 from milepost._report._section import Section
@@ -43,7 +43,7 @@ def _part(run: RunFiles, runner: str) -> dict[str, Any] | None:
     panels = [panel_of(group, []) for group in groups_of(varying)]
     if not (spectra or hubs or lines):
         return None
-    told = ", ".join(f"{line.name} {number(line.values[-1])}" for line in constant)
+    told = ", ".join(f"{x.name} {numbers([round(x.values[-1], 6)])[0]}" for x in constant)
     part = {"title": runner, "spectra": spectra, "hubs": hubs, "panels": panels}
     return {**part, "constant": told}
 

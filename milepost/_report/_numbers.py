@@ -32,9 +32,8 @@ def numbers(values: Iterable[float]) -> list[str]:
     """Return values that stand together: as counts if all are."""
     values = list(values)
     finite = [value for value in values if math.isfinite(value)]
-    are_counts = all(value == round(value) for value in finite) and any(
-        value > 1 or value < 0 for value in finite
-    )
+    are_whole = all(value == round(value) for value in finite)
+    are_counts = are_whole and (max(finite, default=0) > 1 or not any(finite))
     return [count(value) if are_counts else number(value) for value in values]
 
 
@@ -47,12 +46,14 @@ def percent(share: float) -> str:
     """Return a share in hundredths.
 
     Example:
-        >>> percent(0.1234), percent(0.004), percent(0.0)
-        ('12 %', '0.4 %', '0 %')
+        >>> percent(0.1234), percent(0.02), percent(0.0002), percent(0.0)
+        ('12 %', '2.0 %', '<0.1 %', '0 %')
     """
     if not math.isfinite(share):
         return NOTHING
-    return f"{share:.0%}"[:-1] + " %" if share >= 0.095 or not share else f"{share * 100:.2g} %"
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    return f"{share * 100:.{1 if 0 < share < 0.0995 else 0}f} %"
 
 
 def duration(seconds: float) -> str:

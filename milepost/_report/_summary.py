@@ -74,7 +74,8 @@ def _value(line: Line, at: int) -> str:
     told = number(line.values[at])
     if not np.isfinite([line.low[at], line.high[at]]).all():
         return told
-    interval = f"{number(line.low[at])} to {number(line.high[at])}"
+    join = " to " if line.low[at] < 0 else "\N{EN DASH}"
+    interval = f"{number(line.low[at])}{join}{number(line.high[at])}"
     return Markup("{} <small>{}</small>").format(told, interval)
 
 

@@ -16,6 +16,7 @@ from milepost._report._run_files import Columns, RunFiles
 from milepost._report._section import Section
 
 _WIDTH, _HEIGHT = 440, 340
+_ROWS = 3  # of names above the histogram
 _TITLES = {"tar": "TAR", "far": "FAR", "f1": "F1"}
 
 
@@ -153,7 +154,7 @@ def draw_scores(scores: Columns, points: Sequence[Point] = ()) -> Figure:
         scores: columns `lower`, `upper`, `genuine` and `impostors`.
         points: whose thresholds are marked.
     """
-    figure, axes = new_axes(_WIDTH, _HEIGHT, left=20, bottom=42, top=34)
+    figure, axes = new_axes(_WIDTH, _HEIGHT, left=20, bottom=42, top=56)
     edges = np.append(scores["lower"], scores["upper"][-1:])
     for kind, colour, line in (("impostors", "orange", (0, (4, 2))), ("genuine", "blue", "-")):
         shares = scores[kind] / max(int(scores[kind].sum()), 1)
@@ -167,9 +168,12 @@ def draw_scores(scores: Columns, points: Sequence[Point] = ()) -> Figure:
             name, place, (0, 5), textcoords="offset points", ha="center", color=light(colour)
         )
     top = axes.get_xaxis_transform()
-    for number_, point in enumerate(x for x in points if edges[0] <= x.threshold <= edges[-1]):
-        axes.axvline(point.threshold, color=light("ink"), linewidth=0.8)
-        height = 1.09 - 0.055 * (number_ % 2)
+    inside = sorted(
+        (x for x in points if edges[0] <= x.threshold <= edges[-1]), key=lambda x: x.threshold
+    )
+    for at, point in enumerate(inside):
+        height = 1.02 + 0.05 * (at % _ROWS)
+        axes.plot([point.threshold] * 2, [0, height - 0.005], **_thin(top))
         axes.text(
             point.threshold, height, plain(point.name), transform=top, ha="center", fontsize=9
         )
@@ -177,6 +181,10 @@ def draw_scores(scores: Columns, points: Sequence[Point] = ()) -> Figure:
     number_ticks(axes.xaxis, 6)
     axes.spines["left"].set_visible(False)
     return figure
+
+
+def _thin(transform: Any) -> dict[str, Any]:
+    return {"color": light("ink"), "linewidth": 0.8, "transform": transform, "clip_on": False}
 
 
 def _mark(
@@ -188,11 +196,12 @@ def _mark(
     """Mark operating points that lie on the axes."""
     for at, point in enumerate(points):
         if np.isfinite(x[at]) and np.isfinite(y[at]):
-            axes.plot(x[at], y[at], "o", color=light("ink"), markersize=5)
+            axes.plot(x[at], y[at], "o", color=light("ink"), markersize=5, zorder=6)
             axes.annotate(
                 plain(point.name),
                 (x[at], y[at]),
                 (6, -11),
                 textcoords="offset points",
                 fontsize=9,
+                zorder=5,
             )

@@ -109,7 +109,7 @@ def draw_timings(
         stages: seconds of each by stage.
         order: of the stages, from below.
     """
-    figure, axes = new_axes(520, 260, left=52, bottom=42)
+    figure, axes = new_axes(440, 260, left=52, bottom=42)
     chosen = np.unique(np.linspace(0, len(steps) - 1, _MOST).round().astype(int))
     bottom = np.zeros(len(chosen))
     for name in order:
