@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,13 +50,14 @@ def thinned(name: str, points: Sequence[tuple[int, float, float]]) -> Line:
     return Line(name, steps[at], times[at], means, low, high)
 
 
-def _of_runner(run: RunFiles, runner: str) -> Mapping[str, object]:
+def _of_runner(run: RunFiles, runner: str) -> Mapping[str, Any]:
     failed = [(each.step, each.elapsed_s) for each in run.failures if each.runner == runner]
     lines = [line for line in lines_of(run.evaluations[runner]) if not HEALTH.match(line.name)]
     constant = [line for line in lines if better(line.name) is None and line.is_constant()]
     varying = [line for line in lines if not any(line is each for each in constant)]
     told = ", ".join(f"{line.name} {numbers(line.values)[-1]}" for line in constant)
-    panels, further = [], []
+    panels: list[Any] = []
+    further: list[Any] = []
     for group in groups_of(varying):
         (further if better(group[0].name) is None else panels).append(panel_of(group, failed))
     return {"panels": panels, "further": further, "constant": told}

@@ -1,6 +1,7 @@
 """What the run ran on, and from which recipe."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from milepost._report._numbers import moment, size
@@ -37,7 +38,7 @@ def read_environment(run: RunFiles) -> dict[str, Any]:
 
 
 def _facts(told: dict[str, Any]) -> list[tuple[str, str]]:
-    shown = {
+    shown: dict[str, Callable[[Any], str]] = {
         "started": lambda value: moment(float(value)),
         "milepost": str,
         "python": str,

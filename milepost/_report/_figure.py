@@ -5,6 +5,7 @@ is dark where the page is.
 """
 
 import functools
+import hashlib
 import io
 import re
 import warnings
@@ -40,7 +41,7 @@ COLOURS = {  # of the light page and of the dark one
 
 SERIES = ("blue", "orange", "green", "purple", "ochre", "slate")
 
-_SVG = "http://www.w3.org/2000/svg"
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff￾￿]")
 
@@ -89,42 +90,57 @@ def as_svg(figure: Figure, title: str, description: str) -> Markup:
         title: its name, for those who do not see it.
         description: what it shows, for them.
     """
-    file = io.BytesIO()
-    with _style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing from")  # the browser has its own fonts
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    root = ElementTree.fromstring(file.getvalue())
-    for metadata in root.findall(f"{{{_SVG}}}metadata"):
+    root = ElementTree.fromstring(_saved(figure))
+    for metadata in root.findall("{*}metadata"):
         root.remove(metadata)
-    used = set(re.findall(r"url\(#([^)]+)\)", file.getvalue().decode()))
-    used |= {(each.get(_LINK) or "")[1:] for each in root.iter()}
-    for each in root.iter():
-        if _LINK in each.attrib:
-            each.set("href", each.attrib.pop(_LINK))  # HTML knows no prefix of ours
-        if each.get("id") not in used:
-            each.attrib.pop("id", None)
-        if "style" in each.attrib:
-            each.set("style", _with_variables(each.attrib["style"]))
-    for name in ("width", "height", "version"):
-        root.attrib.pop(name, None)
-    root.set("role", "img")
-    root.set("style", f"max-width: {figure.get_figwidth() * 72 * 1.25:.0f}px")
-    for at, (tag, text) in enumerate((("title", title), ("desc", description))):
-        element = ElementTree.Element(f"{{{_SVG}}}{tag}")
-        element.text = plain(text)
-        root.insert(at, element)
-    ElementTree.register_namespace("", _SVG)
+    own = hashlib.sha256(f"{title}\n{description}".encode("utf-8", "replace"))
+    own.update(ElementTree.tostring(root))
+    _fit(root, f"f{own.hexdigest()[:8]}")
+    about = {"role": "img", "aria-label": plain(f"{title}. {description}")}
+    width = f"max-width: {figure.get_figwidth() * 72 * 1.25:.0f}px"
+    root.attrib = {"viewBox": root.attrib["viewBox"], "style": width, **about}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
 def as_pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     """Return a figure as RGB, shape (height, width, 3)."""
-    with _style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+    canvas: Any = FigureCanvasAgg(figure)
+    with _style(), _any_script():
         figure.set_dpi(144)
-        canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _saved(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    with _style(), _any_script():
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return file.getvalue()
+
+
+def _fit(root: ElementTree.Element, prefix: str) -> None:
+    """Make an SVG part of a page: its names and ids without clashes, its colours the page's."""
+    used = {each.get(_LINK, "")[1:] for each in root.iter()}
+    used |= {name for each in root.iter() for name in _REFERENCE.findall(each.get("clip-path", ""))}
+    for each in root.iter():
+        each.tag = each.tag.rpartition("}")[2]  # HTML knows these names, and no prefixes
+        name = each.attrib.pop("id", None)
+        if name in used:
+            each.set("id", f"{prefix}{name}")
+        if _LINK in each.attrib:
+            each.set("href", f"#{prefix}{each.attrib.pop(_LINK)[1:]}")
+        if "clip-path" in each.attrib:
+            each.set("clip-path", _REFERENCE.sub(rf"url(#{prefix}\1)", each.attrib["clip-path"]))
+        if "style" in each.attrib:
+            each.set("style", _with_variables(each.attrib["style"]))
+
+
+@contextmanager
+def _any_script() -> Iterator[None]:
+    """Do not warn of letters that the font lacks: a browser has others."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
 
 
 @contextmanager

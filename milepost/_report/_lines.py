@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,11 @@ from milepost.callbacks import better
 
 _DASHES = ("-", (0, (5, 2)), (0, (2, 1.5)))
 _HOUR_S = 3600.0
+_RING: dict[str, Any] = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.4}
+_CROSS: dict[str, Any] = {
+    "color": light("ink"), "markersize": 6, "markeredgewidth": 1.6,
+    "clip_on": False,
+}
 
 
 class Line(NamedTuple):
@@ -124,8 +129,7 @@ def draw_curves(lines: Sequence[Line], failed: Sequence[float] = (), over: str =
         axes.fill_between(x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(x, line.values, color=colour, linestyle=dash, marker=marker, markersize=3)
         if line.best is not None:
-            ring = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.4}
-            axes.plot(x[line.best], line.values[line.best], "o", color=colour, **ring)
+            axes.plot(x[line.best], line.values[line.best], "o", color=colour, **_RING)
     _finish(axes, unit, [place / scale for place in failed])
     if ends:
         last = [_last(line.values) for line in lines]
@@ -139,9 +143,8 @@ def _finish(axes: Axes, unit: str, failed: Sequence[float]) -> None:
     number_ticks(axes.yaxis, 5)
     axes.margins(x=0.03)
     _fit_height(axes)
-    crosses = {"color": light("ink"), "markersize": 6, "markeredgewidth": 1.6, "clip_on": False}
     bottom = axes.get_xaxis_transform()
-    axes.plot(failed, [0.0] * len(failed), "x", transform=bottom, **crosses)
+    axes.plot(failed, [0.0] * len(failed), "x", transform=bottom, **_CROSS)
 
 
 def _fit_height(axes: Axes) -> None:

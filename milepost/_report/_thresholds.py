@@ -158,7 +158,7 @@ def draw_scores(scores: Columns, points: Sequence[Point] = ()) -> Figure:
     edges = np.append(scores["lower"], scores["upper"][-1:])
     for kind, colour, line in (("impostors", "orange", (0, (4, 2))), ("genuine", "blue", "-")):
         shares = scores[kind] / max(int(scores[kind].sum()), 1)
-        style = {"color": light(colour), "linewidth": 1.6, "linestyle": line}
+        style: dict[str, Any] = {"color": light(colour), "linewidth": 1.6, "linestyle": line}
         axes.stairs(shares, edges, fill=True, color=light(colour), alpha=0.18)
         axes.stairs(shares, edges, **style)
         at = int(np.argmax(shares))
