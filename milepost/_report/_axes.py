@@ -10,16 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from milepost._report._figure import plain
-
 _NORMAL = NormalDist()
 _RATES = (0.01, 1e-3, 0.5, 0.1, 1e-4, 1e-5, 1e-6, 0.9, 0.99, 0.05, 0.2, 0.8)
 _APART = 13  # pixels between the base lines of labels
 
 
-def number_ticks(axis: Axis, most: int) -> None:
-    """Label an axis with at most so many round numbers."""
-    axis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)))
+def number_ticks(axis: Axis, most: int, *, whole: bool = False) -> None:
+    """Label an axis with at most so many round numbers, whole ones if they are to be."""
+    axis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10), integer=whole))
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 
@@ -77,7 +75,7 @@ def deviate_ticks(axis: Axis, low: float, high: float) -> None:
 def label_ends(
     axes: Axes, labels: Sequence[str], values: Sequence[float], colours: Sequence[str]
 ) -> None:
-    """Write beside the axes what each line is, at the height of its last value or near it."""
+    """Write plain labels beside the axes, each at the height of its line's last value or near."""
     height = axes.get_window_extent().height
     to_axes = axes.transData + axes.transAxes.inverted()
     order = sorted((at for at, x in enumerate(values) if math.isfinite(x)), key=values.__getitem__)
@@ -87,7 +85,7 @@ def label_ends(
         axes.text(
             1.02,
             place / height,
-            plain(labels[at]),
+            labels[at],
             color=colours[at],
             transform=axes.transAxes,
             verticalalignment="center",

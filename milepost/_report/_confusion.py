@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from milepost._report._figure import as_svg, drawn, light, new_axes, plain
+from milepost._report._figure import as_svg, cut, drawn, light, new_axes
 from milepost._report._numbers import count, percent
 from milepost._report._page import fill
 from milepost._report._run_files import Columns, RunFiles
@@ -61,7 +61,7 @@ def draw_confusion(matrix: Columns) -> Figure:
             most are drawn.
     """
     names, shares, counts = _square(matrix)
-    texts = [plain(name)[:_LONGEST] for name in names]
+    texts = [cut(name, _LONGEST) for name in names]
     side = int(np.clip(34 * len(names), 160, 420))
     left = 40 + int(6.2 * max(map(len, texts), default=1))
     figure, axes = new_axes(

@@ -56,6 +56,12 @@ def plain(text: object) -> str:
     return _UNPRINTABLE.sub("�", str(text))
 
 
+def cut(text: object, most: int) -> str:
+    """Return plain text of at most so many characters."""
+    whole = plain(text)
+    return whole if len(whole) <= most else f"{whole[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def drawn(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Have a function draw in the style of the report, whatever the user's own style is."""
 

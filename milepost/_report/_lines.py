@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from milepost._report._axes import label_ends, number_ticks
-from milepost._report._figure import SERIES, as_svg, drawn, light, new_axes
+from milepost._report._figure import SERIES, as_svg, cut, drawn, light, new_axes
 from milepost._report._numbers import count, number
 from milepost._report._run_files import Evaluation
 from milepost.callbacks import better
@@ -20,7 +20,9 @@ _DASHES = ("-", (0, (5, 2)), (0, (2, 1.5)))
 _HOUR_S = 3600.0
 _RING: dict[str, Any] = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.4}
 _CROSS: dict[str, Any] = {
-    "color": light("ink"), "markersize": 6, "markeredgewidth": 1.6,
+    "color": light("ink"),
+    "markersize": 6,
+    "markeredgewidth": 1.6,
     "clip_on": False,
 }
 
@@ -117,9 +119,9 @@ def draw_curves(lines: Sequence[Line], failed: Sequence[float] = (), over: str =
         failed: where evaluations failed, in steps or seconds.
         over: `"step"` or `"time"`.
     """
-    ends = [line.label for line in lines] if len(lines) > 1 else []
+    ends = [cut(line.label, 14) for line in lines] if len(lines) > 1 else []
     widest = max(map(len, ends), default=0)
-    figure, axes = new_axes(320, 200, right=14 + min(7 * widest, 90))
+    figure, axes = new_axes(320, 200, right=14 + 7 * widest)
     unit, scale = _time_unit(lines) if over == "time" else ("step", 1.0)
     for number_, line in enumerate(lines):
         x = (line.times if over == "time" else line.steps) / scale
@@ -139,7 +141,7 @@ def draw_curves(lines: Sequence[Line], failed: Sequence[float] = (), over: str =
 
 def _finish(axes: Axes, unit: str, failed: Sequence[float]) -> None:
     axes.set_xlabel(unit)
-    number_ticks(axes.xaxis, 5)
+    number_ticks(axes.xaxis, 5, whole=unit == "step")
     number_ticks(axes.yaxis, 5)
     axes.margins(x=0.03)
     _fit_height(axes)
@@ -152,10 +154,11 @@ def _fit_height(axes: Axes) -> None:
     low, high = axes.dataLim.intervaly
     if not np.isfinite([low, high]).all():
         return
-    room = max(0.08 * (high - low), 1e-4 * max(abs(low), abs(high)), 1e-12)
+    size = max(abs(low), abs(high))
+    room = 0.08 * (high - low) if high - low > 1e-4 * size else 0.05 * size or 0.05
     bottom, top = low - room, high + room
     if low >= 0 and high <= 1:
-        bottom, top = max(bottom, -0.02 * (high - low)), min(top, 1 + 0.02 * (high - low) + 1e-4)
+        bottom, top = max(bottom, -0.25 * room), min(top, 1 + 0.25 * room)
     axes.set_ylim(bottom, top)
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from milepost._report._axes import deviate_ticks, deviates, log_ticks, number_ticks, percent_tick
-from milepost._report._figure import as_svg, drawn, light, new_axes, plain
+from milepost._report._figure import as_svg, cut, drawn, light, new_axes
 from milepost._report._numbers import count, number
 from milepost._report._page import fill
 from milepost._report._run_files import Columns, RunFiles
@@ -175,7 +175,7 @@ def draw_scores(scores: Columns, points: Sequence[Point] = ()) -> Figure:
         height = 1.02 + 0.05 * (at % _ROWS)
         axes.plot([point.threshold] * 2, [0, height - 0.005], **_thin(top))
         axes.text(
-            point.threshold, height, plain(point.name), transform=top, ha="center", fontsize=9
+            point.threshold, height, cut(point.name, 20), transform=top, ha="center", fontsize=9
         )
     axes.set(xlabel="score", yticks=[])
     number_ticks(axes.xaxis, 6)
@@ -198,7 +198,7 @@ def _mark(
         if np.isfinite(x[at]) and np.isfinite(y[at]):
             axes.plot(x[at], y[at], "o", color=light("ink"), markersize=5, zorder=6)
             axes.annotate(
-                plain(point.name),
+                cut(point.name, 20),
                 (x[at], y[at]),
                 (6, -11),
                 textcoords="offset points",

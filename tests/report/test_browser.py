@@ -56,11 +56,6 @@ def show(browser: Any) -> Iterator[Open]:
     assert (happened, requested) == ([], [])
 
 
-@pytest.fixture(scope="module")
-def path(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return mp.report(run, tmp_path_factory.mktemp("pages") / "page.html")
-
-
 def test_the_page_shows_its_sections_and_draws_its_figures(path: Path, show: Open) -> None:
     page = show(path)
     headings = page.locator("h2").all_inner_texts()
@@ -73,10 +68,11 @@ def test_the_page_shows_its_sections_and_draws_its_figures(path: Path, show: Ope
     assert page.locator("svg use").first.bounding_box()["width"] > 0  # a reference that resolves
 
 
-@pytest.mark.parametrize("width", [320, 390, 768])
-def test_a_narrow_page_does_not_scroll_sideways(path: Path, show: Open, width: int) -> None:
-    page = show(path, width)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_a_narrow_page_does_not_scroll_sideways(path: Path, show: Open) -> None:
+    page = show(path, 320)
+    for width in (320, 390, 768):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_curves_go_over_steps_or_wall_time(path: Path, show: Open) -> None:
@@ -121,6 +117,6 @@ def test_text_stays_text_in_pages_and_in_drawings(tmp_path: Path, show: Open) ->
     assert page.locator("script").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     texts = page.locator("svg text").all_text_contents()
-    assert HOSTILE in texts  # an operating point
+    assert f"{HOSTILE[:19]}\N{HORIZONTAL ELLIPSIS}" in texts  # an operating point
     assert HOSTILE in page.locator("#curves figcaption b").all_inner_texts()
     assert HOSTILE in page.locator("#classes tbody th").all_inner_texts()
