@@ -117,13 +117,15 @@ def prepare_compare(
 
 
 def prepare_report(rundir: Path, output: Path | None, *, live: bool) -> Callable[[], int]:
-    """Return what tells where the report on a run is, which is written then, or goes on with it."""
+    """Return what tells where the page is that shows a run, and goes on with it if it is live."""
     from milepost._report import follow, report  # needs an extra
 
-    path = report(rundir, output)
+    path = output or rundir / "report.html"
+    if not (live and rundir.is_dir()):  # one that has just begun may have logged nothing
+        report(rundir, path)
 
     def show() -> int:
-        print(path)
+        print(path, flush=True)
         if live:
             follow(rundir, path)
         return 0

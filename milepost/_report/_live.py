@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from milepost._report._report import write_report
@@ -31,11 +32,17 @@ def follow(
         while True:
             state = _state(rundir)
             if state != seen:
-                write_report(rundir, output, refresh_s=_REFRESH_S)
+                _write(rundir, output, _REFRESH_S)
                 seen = state
             wait(every_s)
     except KeyboardInterrupt:
-        write_report(rundir, output)
+        _write(rundir, output, None)
+
+
+def _write(rundir: Path, output: Path | None, refresh_s: int | None) -> None:
+    """Write the page, once there is something to show."""
+    with suppress(FileNotFoundError):
+        write_report(rundir, output, refresh_s=refresh_s)
 
 
 def _state(rundir: Path) -> frozenset[tuple[str, int, int]]:

@@ -1,9 +1,11 @@
 """A run's report, written to a file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from milepost._report._page import page
 from milepost._report._run_files import RunFiles
+from milepost._report._section import Section
 from milepost._report._sections import SECTIONS
 from milepost._report._summary import header
 
@@ -29,11 +31,26 @@ def report(rundir: str | Path, output: str | Path | None = None) -> Path:
 def write_report(rundir: Path, output: Path | None, *, refresh_s: int | None = None) -> Path:
     """Write the page in one piece; see `report` and `page`."""
     run = RunFiles(rundir)
-    sections = [section for make in SECTIONS if (section := make(run)) is not None]
-    html = page(f"{run.name} - Milepost", header(run), sections, refresh_s=refresh_s)
     path = output or rundir / "report.html"
+    if path.is_dir():
+        msg = f"`output` must be a file, got the folder {str(path)!r}"
+        raise IsADirectoryError(msg)
+    sections = [section for make in SECTIONS if (section := _made(make, run)) is not None]
+    html = page(f"{run.name} - Milepost", header(run), sections, refresh_s=refresh_s)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     part.write_text(html, encoding="utf-8", errors="replace")
     part.replace(path)
     return path
+
+
+def _made(make: Callable[[RunFiles], Section | None], run: RunFiles) -> Section | None:
+    """Return a section; one that cannot be made is named among the errors, and the rest is shown.
+
+    A table of somebody else's may have the name of one of ours, and other columns.
+    """
+    try:
+        return make(run)
+    except Exception as error:
+        run.note(f"the section {make.__name__} failed ({type(error).__name__}: {error})")
+        return None

@@ -229,8 +229,35 @@ def test_the_command_writes_the_page_and_tells_where(
     assert capsys.readouterr().out == f"{output}\n"
     assert "accuracy" in output.read_text()
     assert [path.name for path in output.parent.iterdir()] == ["page.html"]
-    assert main(["report", str(tmp_path / "none")]) == 2
-    assert "`rundir` must be the folder of a run" in capsys.readouterr().err
+    for wrong in ([str(tmp_path / "none")], [str(tmp_path / "none"), "--live"]):
+        assert main(["report", *wrong]) == 2
+        assert "`rundir` must be the folder of a run" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path)]) == 2
+    assert "`output` must be a file, got the folder" in capsys.readouterr().err
+
+
+def test_a_table_of_another_kind_costs_its_section_alone(tmp_path: Path) -> None:
+    for monitor in file_monitors(tmp_path):
+        tables = {"mine/roc": {"x": np.arange(3)}, "c/classes": {"label": np.arange(2)}}
+        tables["c/classes"]["f1"] = np.array([0.25, 1.0])
+        monitor.write(Record(runner="v", step=1, scalars={"v/f1": 0.5}, tables=tables))
+        monitor.close()
+    page = read(tmp_path)
+    assert "the section thresholds failed (KeyError: 'match_rate_impostor')" in page.shown
+    assert ["0", "0.250"] in page.rows
+
+
+def test_a_live_page_waits_for_the_first_record(tmp_path: Path) -> None:
+    waited: list[bool] = []
+
+    def wait(_: float) -> None:
+        waited.append((tmp_path / "report.html").exists())
+        logged(tmp_path, evaluation(1, accuracy=0.5))
+        if len(waited) == 2:
+            raise KeyboardInterrupt
+
+    follow(tmp_path, None, wait=wait)
+    assert waited == [False, True]
 
 
 def test_a_live_page_is_written_anew_when_the_run_goes_on(tmp_path: Path) -> None:
