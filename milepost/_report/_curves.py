@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from milepost._report._health import HEALTH
-from milepost._report._lines import Line, groups_of, lines_of, panel_of
+from milepost._report._lines import SHOWN, Line, groups_of, lines_of, panel_of
 from milepost._report._numbers import numbers
 from milepost._report._page import fill
 from milepost._report._run_files import RunFiles
 from milepost._report._section import Section
 from milepost.callbacks import better
-
-_SHOWN = 300  # points of a line that was logged at every step
 
 
 def curves(run: RunFiles) -> Section | None:
@@ -38,14 +36,14 @@ def curves(run: RunFiles) -> Section | None:
 def thinned(name: str, points: Sequence[tuple[int, float, float]]) -> Line:
     """Return what was logged often as means of neighbours, between their least and largest."""
     steps, times, values = np.array(points, np.float64).T
-    parts = np.array_split(np.arange(len(points)), min(len(points), _SHOWN))
+    parts = np.array_split(np.arange(len(points)), min(len(points), SHOWN))
     finite = [part[np.isfinite(values[part])] for part in parts]
     at = np.array([part[-1] for part in parts])
     means, low, high = (
         np.array([of(values[part]) if len(part) else math.nan for part in finite])
         for of in (np.mean, np.min, np.max)
     )
-    if len(points) <= _SHOWN:
+    if len(points) <= SHOWN:
         low = high = np.full(len(at), math.nan)
     return Line(name, steps[at], times[at], means, low, high)
 

@@ -18,6 +18,8 @@ from milepost.callbacks import better
 
 _DASHES = ("-", (0, (5, 2)), (0, (2, 1.5)))
 _HOUR_S = 3600.0
+SHOWN = 300
+"""How many points of a line are drawn at most."""
 _RING: dict[str, Any] = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.4}
 _CROSS: dict[str, Any] = {
     "color": light("ink"),
@@ -51,6 +53,13 @@ class Line(NamedTuple):
         """What tells it from other lines of its panel."""
         base, at, depth = self.name.partition("@")
         return f"{at}{depth}" or base
+
+    @property
+    def shown(self) -> npt.NDArray[np.int64]:
+        """Which of its points are drawn: of many some, the best among them."""
+        some = np.linspace(0, len(self.steps) - 1, min(len(self.steps), SHOWN)).round()
+        best = [] if self.best is None else [self.best]
+        return np.unique(np.append(some, best).astype(np.int64))
 
     def is_constant(self, rounding: float = 0.0) -> bool:
         """Return whether all its values are the same."""
@@ -128,8 +137,9 @@ def draw_curves(lines: Sequence[Line], failed: Sequence[float] = (), over: str =
         colour = light(SERIES[number_ % len(SERIES)])
         dash = _DASHES[number_ // len(SERIES) % len(_DASHES)]
         marker = "o" if len(x) <= 30 else None
-        axes.fill_between(x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(x, line.values, color=colour, linestyle=dash, marker=marker, markersize=3)
+        at = line.shown
+        axes.fill_between(x[at], line.low[at], line.high[at], color=colour, alpha=0.18, linewidth=0)
+        axes.plot(x[at], line.values[at], color=colour, linestyle=dash, marker=marker, markersize=3)
         if line.best is not None:
             axes.plot(x[line.best], line.values[line.best], "o", color=colour, **_RING)
     _finish(axes, unit, [place / scale for place in failed])
