@@ -38,6 +38,7 @@ def shoot(page: Path, browser: Any) -> None:
 if __name__ == "__main__":
     with sync_playwright() as driver:
         launched = driver.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--headless", "--no-sandbox", "--disable-gpu"]
+            executable_path="/usr/bin/chromium",
+            args=["--headless", "--no-sandbox", "--disable-gpu"],
         )
         shoot(mp.report(sys.argv[1]), launched)

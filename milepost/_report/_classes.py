@@ -1,7 +1,7 @@
 """The metrics of each class."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from milepost._report._page import fill
 from milepost._report._run_files import Columns, RunFiles
 from milepost._report._section import Section
 from milepost.callbacks import better
+
+Means: TypeAlias = dict[str, dict[Any, float]]
+"""By column: the value of each label."""
 
 _MOST = 100  # classes of a runner
 _ABOUT = ("level", "label")
@@ -22,41 +25,56 @@ _MAIN = ("f1", "map@r", "hit_rate@1", "error@1")  # to be sorted by, if it is th
 
 def classes(run: RunFiles) -> Section | None:
     """Return a table of each runner's classes, the worst first."""
-    tables = [table for runner in run.runners if (table := _of_runner(run, runner))]
+    tables = [
+        _table(f"{runner}, step {count(run.steps(runner)[-1])}", columns)
+        for runner in run.runners
+        for columns in _of_runner(run, runner)
+    ]
     return Section("classes", "Classes", fill("classes.html", tables=tables)) if tables else None
 
 
-def _of_runner(run: RunFiles, runner: str) -> dict[str, Any] | None:
-    columns: dict[str, dict[Any, float]] = {}
+def _of_runner(run: RunFiles, runner: str) -> list[Means]:
+    """Return the columns of all inferencers, those that have the same classes together."""
     names = run.table_names(runner)
     owners = dict.fromkeys(name.rpartition("/")[0] for name in names)
+    tables: dict[frozenset[Any], Means] = {}
     for owner in sorted(owners, key=lambda owner: f"{owner}/classes" not in names):
-        for name, values in _classes(run, runner, owner).items():
-            if name not in _COUNTS or _COUNTS.isdisjoint(columns):
-                columns.setdefault(name, values)
-    labels = list(dict.fromkeys(label for values in columns.values() for label in values))
-    if len(labels) < 2:
-        return None
+        found = _classes(run, runner, owner)
+        labels = frozenset(label for values in found.values() for label in values)
+        if len(labels) > 1:
+            columns = tables.setdefault(labels, {})
+            is_counted = not _COUNTS.isdisjoint(columns)
+            more = {name: x for name, x in found.items() if not (is_counted and name in _COUNTS)}
+            columns |= {name: values for name, values in more.items() if name not in columns}
+    return list(tables.values())
+
+
+def _table(title: str, columns: Means) -> dict[str, Any]:
+    """Return the rows of the worst classes."""
+    labels = list(next(iter(columns.values())))
     judged = [name for name in columns if better(name)]
-    main = next((name for name in _MAIN if name in judged), judged[0] if judged else None)
-    sign = -1 if main and better(main) == "min" else 1
+    preferred = (name for main in _MAIN for name in judged if name.endswith(main))
+    main = next(preferred, judged[0] if judged else None)
+    which = "classes"
     if main is not None:
+        sign = -1 if better(main) == "min" else 1
         labels.sort(key=lambda label: _key(sign * columns[main].get(label, np.nan)))
+        which += f", the worst in {main} first"
     shown = labels[:_MOST]
-    cells = [numbers(values.get(label, np.nan) for label in shown) for values in columns.values()]
-    step = count(run.steps(runner)[-1])
-    which = (
-        f"{len(shown)} of {count(len(labels))} classes" if len(shown) < len(labels) else "classes"
-    )
+    if len(shown) < len(labels):
+        which = f"{len(shown)} of {count(len(labels))} {which}"
+    cells = []
+    for name, values in columns.items():
+        column = [values.get(label, np.nan) for label in shown]
+        cells.append(list(map(count, column)) if name in _COUNTS else numbers(column))
     return {
-        "title": f"{runner}, step {step}: {which}"
-        + ("" if main is None else f", the worst in {main} first"),
+        "title": f"{title}: {which}",
         "columns": [("class", False), *((name.replace("_", " "), True) for name in columns)],
         "rows": [[_text(label), *row] for label, *row in zip(shown, *cells, strict=True)],
     }
 
 
-def _classes(run: RunFiles, runner: str, owner: str) -> dict[str, dict[Any, float]]:
+def _classes(run: RunFiles, runner: str, owner: str) -> Means:
     """Return an inferencer's columns of classes: its own, or else means of its queries."""
     table = run.table(runner, f"{owner}/classes")
     if table is not None and "label" in table:
@@ -71,7 +89,7 @@ def _classes(run: RunFiles, runner: str, owner: str) -> dict[str, dict[Any, floa
     return {}
 
 
-def _means(table: Columns, metrics: Mapping[str, str], unit: str) -> dict[str, dict[Any, float]]:
+def _means(table: Columns, metrics: Mapping[str, str], unit: str) -> Means:
     """Return the mean of each metric over the rows of each class, and how many there are."""
     keys = _keys(table["label"])
     distinct = list(dict.fromkeys(keys))

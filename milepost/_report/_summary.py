@@ -24,8 +24,8 @@ def header(run: RunFiles) -> Markup:
     step = max([*(x.step for x in evaluations), *(x[0] for x in points)], default=0)
     elapsed = max([*(x.elapsed_s for x in evaluations), *(x[1] for x in points)], default=0.0)
     epochs = [each.epoch for each in evaluations if each.epoch is not None]
-    facts = [*_recipe_facts(run), ("steps", count(step)), ("epochs", count(max(epochs, default=0)))]
-    facts += [("evaluations", count(len(evaluations)))]
+    counts = {"steps": step, "epochs": max(epochs, default=0), "evaluations": len(evaluations)}
+    facts = [*_recipe_facts(run), *((name, count(x)) for name, x in counts.items() if x)]
     if elapsed > 0:
         facts.append(("training", duration(elapsed)))
     started = read_environment(run).get("started")

@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from milepost._report._axes import deviate_ticks, deviates, log_ticks, number_ticks, percent_tick
 from milepost._report._figure import as_svg, cut, drawn, light, new_axes
-from milepost._report._numbers import count, number
+from milepost._report._numbers import count, numbers
 from milepost._report._page import fill
 from milepost._report._run_files import Columns, RunFiles
 from milepost._report._section import Section
 
 _WIDTH, _HEIGHT = 440, 340
+_GROUPS = 50
 _ROWS = 3  # of names above the histogram
 _TITLES = {"tar": "TAR", "far": "FAR", "f1": "F1"}
 
@@ -65,6 +66,7 @@ def _part(run: RunFiles, runner: str, owner: str) -> dict[str, Any]:
         "figures": figures,
         "first": None if first is None else count(steps[0]),
         "table": _table(table),
+        "groups": _table(run.table(runner, f"{owner}/groups")),
     }
 
 
@@ -89,10 +91,15 @@ def points_of(table: Columns | None) -> list[Point]:
 def _table(table: Columns | None) -> tuple[list[tuple[str, bool]], list[list[str]]] | None:
     if table is None:
         return None
-    columns = [(_TITLES.get(name, name.replace("_", " ")), name != "point") for name in table]
+    are_texts = {name: name in ("point", "group") for name in table}
+    columns = [
+        (_TITLES.get(x, x.replace("_", " ")), not is_text) for x, is_text in are_texts.items()
+    ]
     cells = [
-        [number(x) for x in column] if column.dtype.kind == "f" else list(map(str, column))
-        for column in table.values()
+        list(map(str, table[name][:_GROUPS].tolist()))
+        if is_text
+        else numbers(table[name][:_GROUPS])
+        for name, is_text in are_texts.items()
     ]
     return columns, [list(row) for row in zip(*cells, strict=True)]
 

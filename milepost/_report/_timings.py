@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +13,9 @@ from milepost._report._numbers import NOTHING, count, duration, percent, size
 from milepost._report._page import fill
 from milepost._report._run_files import Evaluation, RunFiles
 from milepost._report._section import Section
+
+Seconds: TypeAlias = dict[str, float]
+"""By stage."""
 
 _ORDER = ("load", "forward", "update", "compute", "evidence", "confidence")
 _REST = "other"
@@ -29,7 +32,7 @@ def timings(run: RunFiles) -> Section | None:
     return Section("timings", "Timings", fill("timings.html", parts=parts)) if parts else None
 
 
-def stages_of(evaluation: Evaluation) -> dict[str, float]:
+def stages_of(evaluation: Evaluation) -> Seconds:
     """Return seconds by stage; they add up to the total."""
     seconds = {
         name.removeprefix("time/").removesuffix("_s"): max(value, 0.0)
@@ -45,35 +48,40 @@ def _part(run: RunFiles, runner: str, evaluations: Sequence[Evaluation]) -> dict
     stages = [stages_of(each) for each in evaluations]
     found = dict.fromkeys(name for each in stages for name in each)
     order = [*(x for x in _ORDER if x in found), *(x for x in found if x not in _ORDER)]
-    sums = {name: sum(each.get(name, 0.0) for each in stages) for name in order}
-    total = sum(sums.values())
-    rows = [
-        [
-            name,
-            duration(median(each.get(name, 0.0) for each in stages)),
-            percent(sums[name] / total),
-        ]
-        for name in order
-        if total
-    ]
+    rows = _rows(stages, order)
     told = ", ".join(f"{name} {share}" for name, _, share in rows)
     figure = draw_timings([each.step for each in evaluations], stages, order)
-    elapsed = max((each.elapsed_s for each in evaluations), default=0.0)
     return {
         "title": runner,
-        "svg": as_svg(figure, "Seconds by stage", told),
+        "svg": as_svg(figure, "Seconds by stage", told) if len(evaluations) > 1 else None,
         "rows": rows,
-        "sum": f"{count(len(evaluations))} evaluations took {duration(total)}"
-        + (
-            f", {percent(total / elapsed)} of the {duration(elapsed)} of training"
-            if elapsed > total
-            else ""
-        ),
+        "sum": _sum(evaluations, stages),
         "rate": _median(evaluations, "samples_per_s"),
         "memory": _largest(evaluations, "peak_memory_bytes"),
         "cache": _cache(evaluations),
         "legend": [(name, _colour(name, order)) for name in order],
     }
+
+
+def _rows(stages: Sequence[Seconds], order: Sequence[str]) -> list[list[str]]:
+    """Return each stage with its median and its share of all."""
+    total = sum(sum(each.values()) for each in stages)
+    rows = []
+    for name in order:
+        seconds = [each.get(name, 0.0) for each in stages]
+        share = sum(seconds) / total if total else 0.0
+        rows.append([name, duration(median(seconds)), percent(share)])
+    return rows
+
+
+def _sum(evaluations: Sequence[Evaluation], stages: Sequence[Seconds]) -> str:
+    total = sum(sum(each.values()) for each in stages)
+    elapsed = max(each.elapsed_s for each in evaluations)
+    times = "1 evaluation" if len(stages) == 1 else f"{count(len(stages))} evaluations"
+    told = f"{times} took {duration(total)}"
+    if elapsed <= total:
+        return told
+    return f"{told}, {percent(total / elapsed)} of the {duration(elapsed)} of training"
 
 
 def _colour(stage: str, order: Sequence[str]) -> str:
@@ -99,9 +107,7 @@ def _cache(evaluations: Sequence[Evaluation]) -> str | None:
 
 
 @drawn
-def draw_timings(
-    steps: Sequence[int], stages: Sequence[dict[str, float]], order: Sequence[str]
-) -> Figure:
+def draw_timings(steps: Sequence[int], stages: Sequence[Seconds], order: Sequence[str]) -> Figure:
     """Draw a bar an evaluation, stacked by stage; of many evaluations some.
 
     Args:

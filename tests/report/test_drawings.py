@@ -6,7 +6,7 @@ import pytest
 
 from milepost._report._curves import thinned
 from milepost._report._drawings import drawings
-from milepost._report._figure import as_pixels, as_svg
+from milepost._report._figure import COLOURS, as_pixels, as_svg
 from milepost._report._lines import Line, draw_curves
 
 ROC = {
@@ -42,7 +42,7 @@ def test_a_drawing_does_not_depend_on_the_style_that_a_user_has_set() -> None:
     with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "font.size": 30}):
         shown.append(as_pixels(draw_curves([line("f1", 0.2, 0.8)])))
         assert matplotlib.rcParams["font.size"] == 30
-    np.testing.assert_array_equal(*shown)
+    np.testing.assert_array_equal(shown[0], shown[1])
 
 
 @pytest.mark.parametrize("text", ["文字", "$x", "a\x00b", "\ud800", "_hidden", "é & <y>"])
@@ -75,3 +75,15 @@ def test_what_was_logged_often_becomes_means_between_the_least_and_the_largest()
     assert set(thin.values) == {0.5}
     assert (set(thin.low), set(thin.high)) == ({0.0}, {1.0})
     assert thinned("train/loss", points[:10]).values.tolist() == [0.0, 1.0] * 5
+
+
+@pytest.mark.parametrize("name", [name for name in COLOURS if name not in ("paper", "rule")])
+def test_text_of_every_colour_can_be_read_on_light_and_on_dark(name: str) -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    for paper, ink in zip(COLOURS["paper"], COLOURS[name], strict=True):
+        low, high = sorted(map(luminance, (paper, ink)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2, level AA

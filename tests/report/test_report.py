@@ -207,8 +207,8 @@ def test_ten_thousand_queries_make_a_page_of_less_than_two_megabytes(tmp_path: P
     monitors = file_monitors(tmp_path)
     for step in range(30):
         scalars = {f"v/{name}": values[step] for name, values in metrics.items()}
-        shown = {"tables": tables, "columns": columns} if step == 29 else {}
-        record = Record(runner="v", step=step, elapsed_s=float(step), scalars=scalars, **shown)
+        shown = tables if step == 29 else {}
+        record = Record(runner="v", step=step, scalars=scalars, tables=shown, columns=columns)
         for monitor in monitors:
             monitor.write(record)
     for monitor in monitors:
@@ -245,6 +245,33 @@ def test_a_table_of_another_kind_costs_its_section_alone(tmp_path: Path) -> None
     page = read(tmp_path)
     assert "the section thresholds failed (KeyError: 'match_rate_impostor')" in page.shown
     assert ["0", "0.250"] in page.rows
+
+
+def test_classes_of_several_inferencers_are_one_table_if_they_are_the_same(tmp_path: Path) -> None:
+    labels = np.array([3, 4, 3, 4])
+    found = {"id": np.arange(4), "label": labels, "accuracy": np.array([1.0, 0.0, 0.5, 0.5])}
+    levels = {"id": np.arange(2), "label": np.array([[3, 1], [4, 1]]), "mrr": np.array([1.0, 0.5])}
+    tables = {
+        "a/samples": found,
+        "b/classes": {
+            "label": np.array([4, 3]),
+            "rows": np.array([2, 2]),
+            "f1": np.array([0.5, 1]),
+        },
+        "c/queries": levels,
+    }
+    columns = {"a/samples": {"accuracy": "v/accuracy"}, "c/queries": {"mrr": "v/mrr"}}
+    for monitor in file_monitors(tmp_path):
+        scalars = {"v/accuracy": 0.5}
+        record = Record(runner="v", step=1, scalars=scalars, tables=tables, columns=columns)
+        monitor.write(record)
+        monitor.close()
+    page = read(tmp_path)
+    assert ["class", "rows", "f1", "accuracy"] in page.rows
+    at = page.rows.index(["4", "2", "0.500", "0.250"])
+    assert page.rows[at + 1] == ["3", "2", "1.000", "0.750"]
+    assert ["class", "queries", "mrr"] in page.rows
+    assert ["4 / 1", "1", "0.500"] in page.rows
 
 
 def test_a_live_page_waits_for_the_first_record(tmp_path: Path) -> None:
