@@ -15,6 +15,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 _TIMINGS = ("time/", "cache/", "samples_per_s", "peak_memory_bytes")
 _COVERAGE = "coverage/"
+_ABOUT = ("runner", "step", "epoch", "time", "elapsed_s")
 
 
 class Evaluation(NamedTuple):
@@ -107,8 +108,7 @@ class RunFiles:
 
     def table_names(self, runner: str) -> list[str]:
         """Return the names of the tables of the last evaluation that left some."""
-        steps = self.steps(runner)
-        return list(self._tables[runner][steps[-1]]) if steps else []
+        return list(self._paths(runner))
 
     def tables(self, runner: str, step: int | None = None) -> dict[str, Columns]:
         """Return the tables of an evaluation as `"<inferencer>/<table>"`.
@@ -117,27 +117,23 @@ class RunFiles:
             runner: its name.
             step: of the evaluation; None for the last that left tables.
         """
-        steps = self.steps(runner)
-        at = step if step is not None or not steps else steps[-1]
-        names = {} if at is None else self._tables.get(runner, {}).get(at, {})
-        tables = {name: self.table(runner, name, at) for name in names}
+        tables = {name: self.table(runner, name, step) for name in self._paths(runner, step)}
         return {name: table for name, table in tables.items() if table is not None}
 
     def table(self, runner: str, name: str, step: int | None = None) -> Columns | None:
         """Return one table; None if it is not there or cannot be read."""
-        path = self._path(runner, name, step)
+        path = self._paths(runner, step).get(name)
         if path is None:
             return None
         try:
             return read_columns(path)
         except Exception as error:  # damaged: the rest of the page is as useful
-            problem = f"{path.relative_to(self.rundir)}: {error}"
-            self.note(problem)
+            self.note(f"{path.relative_to(self.rundir)}: {error}")
             return None
 
     def metric_columns(self, runner: str, name: str) -> dict[str, str]:
         """Return the columns of a table that are metrics of its rows, with their full names."""
-        path = self._path(runner, name, None)
+        path = self._paths(runner).get(name)
         try:
             return dict(read_about(path)["metrics"]) if path else {}
         except Exception:  # damaged: `table` says so
@@ -153,10 +149,10 @@ class RunFiles:
         path = self.rundir / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
-    def _path(self, runner: str, name: str, step: int | None) -> Path | None:
-        steps = self.steps(runner)
-        at = step if step is not None or not steps else steps[-1]
-        return None if at is None else self._tables.get(runner, {}).get(at, {}).get(name)
+    def _paths(self, runner: str, step: int | None = None) -> dict[str, Path]:
+        """Return the files of an evaluation's tables; those of the last if no step is given."""
+        steps = self.steps(runner) if step is None else [step]
+        return self._tables.get(runner, {}).get(steps[-1], {}) if steps else {}
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Give the records of the log; a last line that is unfinished is left out."""
@@ -173,40 +169,21 @@ class RunFiles:
                 self.note(f"metrics.jsonl: line {number} is no record")
 
     def _add(self, line: dict[str, Any]) -> None:
-        runner, error = line.get("runner"), line.get("error")
-        step, elapsed = int(_number(line, "step", 0)), _number(line, "elapsed_s", 0)
-        epoch = None if line.get("epoch") is None else int(_number(line, "epoch", 0))
+        runner, error, step = line.get("runner"), line.get("error"), int(_number(line, "step", 0))
         if isinstance(error, str):
-            self.failures.append(Failure(str(runner or "train"), step, epoch, elapsed, error))
-            return
-        if not isinstance(runner, str):
-            self._add_training(line, step, elapsed)
-            return
-        own = {
-            key.removeprefix(f"{runner}/"): _number(line, key)
-            for key in line
-            if key.startswith(f"{runner}/")
-        }
-        timings = {key: own.pop(key) for key in list(own) if key.startswith(_TIMINGS)}
-        coverage = {
-            key.removeprefix(_COVERAGE): int(_number(line, key, 0))
-            for key in line
-            if key.startswith(_COVERAGE)
-        }
-        intervals = {
-            key: (own.pop(f"{key}/low"), own.pop(f"{key}/high"))
-            for key in list(own)
-            if f"{key}/low" in own and f"{key}/high" in own
-        }
-        evaluations = self.evaluations.setdefault(runner, [])
-        while evaluations and evaluations[-1].step >= step:
-            evaluations.pop()
-        time = _number(line, "time")
-        evaluation = Evaluation(step, epoch, time, elapsed, own, intervals, timings, coverage)
-        evaluations.append(evaluation)
+            elapsed = _number(line, "elapsed_s", 0)
+            failure = Failure(str(runner or "train"), step, _epoch(line), elapsed, error)
+            self.failures.append(failure)
+        elif isinstance(runner, str):
+            evaluations = self.evaluations.setdefault(runner, [])
+            while evaluations and evaluations[-1].step >= step:
+                evaluations.pop()
+            evaluations.append(_evaluation(line, runner, step))
+        else:
+            self._add_training(line, step, _number(line, "elapsed_s", 0))
 
     def _add_training(self, line: dict[str, Any], step: int, elapsed: float) -> None:
-        for key in line.keys() - {"runner", "step", "epoch", "time", "elapsed_s", "error"}:
+        for key in (key for key in line if key not in _ABOUT):
             points = self.training.setdefault(key, [])
             while points and points[-1][0] >= step:
                 points.pop()
@@ -233,6 +210,37 @@ class RunFiles:
             return str(read_about(path)["runner"])
         except Exception:  # damaged: what it is called will do
             return None
+
+
+def _evaluation(line: Mapping[str, Any], runner: str, step: int) -> Evaluation:
+    """Return what a record tells, by kind."""
+    prefix = f"{runner}/"
+    own = {key.removeprefix(prefix): _number(line, key) for key in line if key.startswith(prefix)}
+    timings = {key: own.pop(key) for key in list(own) if key.startswith(_TIMINGS)}
+    intervals = {
+        key: (own.pop(f"{key}/low"), own.pop(f"{key}/high"))
+        for key in list(own)
+        if f"{key}/low" in own and f"{key}/high" in own
+    }
+    return Evaluation(
+        step=step,
+        epoch=_epoch(line),
+        time=_number(line, "time"),
+        elapsed_s=_number(line, "elapsed_s", 0),
+        metrics=own,
+        intervals=intervals,
+        timings=timings,
+        coverage={
+            key.removeprefix(_COVERAGE): int(_number(line, key, 0))
+            for key in line
+            if key.startswith(_COVERAGE)
+        },
+    )
+
+
+def _epoch(line: Mapping[str, Any]) -> int | None:
+    epoch = _number(line, "epoch")
+    return None if math.isnan(epoch) else int(epoch)
 
 
 def _number(line: Mapping[str, Any], key: str, default: float = math.nan) -> float:
