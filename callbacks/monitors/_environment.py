@@ -81,8 +81,13 @@ def _processor() -> str:
 
 
 def _accelerators() -> list[str]:
-    """Return the GPUs of this process, if the training has them in use already."""
+    """Return the GPUs of this process, of the frameworks that are loaded."""
+    names = []
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    if cuda is None or not cuda.is_initialized():  # asking would claim memory of a GPU
-        return []
-    return [cuda.get_device_name(number) for number in range(cuda.device_count())]
+    if cuda is not None and cuda.is_initialized():  # else asking would claim memory of a GPU
+        names += [cuda.get_device_name(number) for number in range(cuda.device_count())]
+    config = getattr(sys.modules.get("tensorflow"), "config", None)
+    if config is not None:
+        details = map(config.experimental.get_device_details, config.list_physical_devices("GPU"))
+        names += [str(each.get("device_name", "GPU")) for each in details]
+    return names
