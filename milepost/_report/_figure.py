@@ -57,9 +57,11 @@ def plain(text: object) -> str:
 
 
 def cut(text: object, most: int) -> str:
-    """Return plain text of at most so many characters."""
+    """Return plain text of at most so many characters: where it is longer, its two ends."""
     whole = plain(text)
-    return whole if len(whole) <= most else f"{whole[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+    head = most // 2
+    tail = len(whole) - (most - 1 - head)
+    return whole if len(whole) <= most else f"{whole[:head]}\N{HORIZONTAL ELLIPSIS}{whole[tail:]}"
 
 
 def drawn(draw: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -17,6 +17,7 @@ from milepost._report._section import Section
 
 _WIDTH, _HEIGHT = 440, 340
 _GROUPS = 50
+_MOST = 0.995  # the rate at which the axes of the DET end
 _ROWS = 3  # of names above the histogram
 _TITLES = {"tar": "TAR", "far": "FAR", "f1": "F1"}
 
@@ -52,7 +53,7 @@ def _part(run: RunFiles, runner: str, owner: str) -> dict[str, Any]:
     table = run.table(runner, f"{owner}/operating_points")
     points = points_of(table)
     figures = []
-    if roc is not None:
+    if roc is not None and all(np.isfinite(x).any() for x in roc.values()):
         told = ", ".join(f"{x.name}: TAR {percent_tick(x.tar)}" for x in points)
         figures.append(("ROC", as_svg(draw_roc(roc, points, first), "ROC", told), _ABOUT["roc"]))
         figures.append(("DET", as_svg(draw_det(roc, points, first), "DET", told), _ABOUT["det"]))
@@ -80,12 +81,15 @@ _ABOUT = {
 
 
 def points_of(table: Columns | None) -> list[Point]:
-    """Return the operating points of a table."""
+    """Return the operating points of a table; those of one threshold are one."""
     if table is None:
         return []
-    columns = (table["point"], table["threshold"], table["tar"], table["far"])
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [Point(str(name), *map(float, values)) for name, *values in rows]
+    columns = (table["threshold"], table["tar"], table["far"], table["point"])
+    names: dict[tuple[float, float, float], list[str]] = {}
+    for *values, name in zip(*(column.tolist() for column in columns), strict=True):
+        threshold, tar, far = map(float, values)
+        names.setdefault((threshold, tar, far), []).append(str(name))
+    return [Point(", ".join(each), *place) for place, each in names.items()]
 
 
 def _table(table: Columns | None) -> tuple[list[tuple[str, bool]], list[list[str]]] | None:
@@ -114,14 +118,14 @@ def draw_roc(roc: Columns, points: Sequence[Point] = (), first: Columns | None =
         first: of an earlier evaluation, drawn thinly.
     """
     figure, axes = new_axes(_WIDTH, _HEIGHT, left=54, bottom=42)
-    far = roc["match_rate_impostor"]
-    least = float(np.min(far, where=far > 0, initial=0.1))
+    least = _least(roc["match_rate_impostor"], 0.1)
     axes.set_xscale("log")
     for curve, colour, width in ((first, "muted", 1.0), (roc, "blue", 2.0)):
         if curve is not None:
             x, y = curve["match_rate_impostor"], curve["match_rate_genuine"]
-            axes.plot(x[x > 0], y[x > 0], color=light(colour), linewidth=width)
-    _mark(axes, points, np.array([x.far for x in points]), np.array([x.tar for x in points]))
+            axes.plot(np.maximum(x, least), y, color=light(colour), linewidth=width)
+    far, tar = (np.array([getattr(x, name) for x in points]) for name in ("far", "tar"))
+    _mark(axes, points, np.maximum(far, least), tar)
     axes.set(xlim=(least, 1), ylim=(0, 1.02), xlabel="FAR", ylabel="TAR")
     log_ticks(axes.xaxis, least)
     number_ticks(axes.yaxis, 5)
@@ -132,25 +136,33 @@ def draw_roc(roc: Columns, points: Sequence[Point] = (), first: Columns | None =
 def draw_det(roc: Columns, points: Sequence[Point] = (), first: Columns | None = None) -> Figure:
     """Draw FRR over FAR on axes of normal deviates; the arguments are those of `draw_roc`."""
     figure, axes = new_axes(_WIDTH, _HEIGHT, left=60, bottom=42)
-    drawn_: list[npt.NDArray[np.float64]] = [np.array([[-2.0], [2.0]])]
+    least = {
+        axis: _least(rates, 0.01)
+        for axis, rates in (("x", roc["match_rate_impostor"]), ("y", 1 - roc["match_rate_genuine"]))
+    }
     for curve, colour, width in ((first, "muted", 1.0), (roc, "blue", 2.0)):
         if curve is not None:
-            x = deviates(curve["match_rate_impostor"])
-            y = deviates(1 - curve["match_rate_genuine"])
-            inside = np.isfinite(x) & np.isfinite(y)
-            axes.plot(x[inside], y[inside], color=light(colour), linewidth=width)
-            drawn_ += [x[inside], y[inside]]
-    far, frr = (np.array([getattr(x, name) for x in points]) for name in ("far", "tar"))
-    _mark(axes, points, deviates(far), deviates(1 - frr))
-    for axis, rates, limit in (
-        (axes.xaxis, drawn_[1::2], axes.set_xlim),
-        (axes.yaxis, drawn_[2::2], axes.set_ylim),
-    ):
-        values = np.concatenate([*rates, [-2.4, 0.3]])
-        limit(float(values.min()), float(values.max()))
-        deviate_ticks(axis, float(values.min()), float(values.max()))
+            x = _deviates(curve["match_rate_impostor"], least["x"])
+            y = _deviates(1 - curve["match_rate_genuine"], least["y"])
+            axes.plot(x, y, color=light(colour), linewidth=width)
+    far, tar = (np.array([getattr(x, name) for x in points]) for name in ("far", "tar"))
+    _mark(axes, points, _deviates(far, least["x"]), _deviates(1 - tar, least["y"]))
+    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        low, high = deviates(np.array([least[name], _MOST]))
+        axes.set(**{f"{name}lim": (low, high)})
+        deviate_ticks(axis, low, high)
     axes.set(xlabel="FAR", ylabel="FRR")
     return figure
+
+
+def _least(rates: npt.NDArray[np.float64], most: float) -> float:
+    """Return the smallest rate that is not 0: where an axis without a 0 begins."""
+    return float(np.min(rates, where=rates > 0, initial=most))
+
+
+def _deviates(rates: npt.NDArray[np.float64], least: float) -> npt.NDArray[np.float64]:
+    """Return normal deviates; what lies beyond the axis is drawn at its end."""
+    return deviates(np.clip(rates, least, _MOST))
 
 
 @drawn
@@ -182,7 +194,7 @@ def draw_scores(scores: Columns, points: Sequence[Point] = ()) -> Figure:
         height = 1.02 + 0.05 * (at % _ROWS)
         axes.plot([point.threshold] * 2, [0, height - 0.005], **_thin(top))
         axes.text(
-            point.threshold, height, cut(point.name, 20), transform=top, ha="center", fontsize=9
+            point.threshold, height, cut(point.name, 24), transform=top, ha="center", fontsize=9
         )
     axes.set(xlabel="score", yticks=[])
     number_ticks(axes.xaxis, 6)
@@ -205,7 +217,7 @@ def _mark(
         if np.isfinite(x[at]) and np.isfinite(y[at]):
             axes.plot(x[at], y[at], "o", color=light("ink"), markersize=5, zorder=6)
             axes.annotate(
-                cut(point.name, 20),
+                cut(point.name, 24),
                 (x[at], y[at]),
                 (6, -11),
                 textcoords="offset points",
