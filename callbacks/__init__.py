@@ -20,6 +20,7 @@ from milepost.callbacks._schedule import at_start as at_start
 from milepost.callbacks._schedule import schedule as schedule
 from milepost.callbacks._timer import Timer as Timer
 from milepost.callbacks._trainer import Trainer as Trainer
+from milepost.callbacks._training import Training as Training
 from milepost.callbacks._world import Solo as Solo
 from milepost.callbacks._world import World as World
 from milepost.callbacks._world import current_world as current_world

@@ -33,7 +33,6 @@ class Record:
             its monitors takes tables or confidence intervals are asked for.
         columns: by table, which of its columns hold a metric of single rows, and its full name.
         pictures: by full name, such as `"validation/roc"`: RGB of shape (height, width, 3), uint8.
-        coverage: how many samples of each role were examined, each exactly once.
         histograms: by full name: the values whose distribution is shown, of shape (N,), floats.
 
     Raises:
@@ -55,7 +54,6 @@ class Record:
     pictures: Mapping[str, Array] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
-    coverage: Mapping[str, int] = dataclasses.field(default_factory=dict)
     histograms: Mapping[str, Array] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
@@ -76,10 +74,10 @@ class Record:
         return is_shown and not (self.scalars or self.timings or self.error)
 
     def _check_arrays(self) -> None:
-        names = [*self.scalars, *self.timings, *self.pictures, *self.histograms]
+        names = [*_FIELDS, *self.scalars, *self.timings, *self.pictures, *self.histograms]
         if len(names) > len(set(names)):
             twice = sorted({name for name in names if names.count(name) > 1})
-            msg = f"`pictures` and `histograms` must have names of their own, got {twice} twice"
+            msg = f"`pictures` and `histograms` must have names of their own, got {twice}"
             raise ValueError(msg)
         for name, picture in self.pictures.items():
             if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or not picture.size:

@@ -210,7 +210,8 @@ class Training(abc.ABC):
 
     def _end(self, error: BaseException | None) -> BaseException | None:
         """Run everything that ends a training; return the first error."""
-        interrupted = [] if error is None else [partial(self._callbacks.on_exception, error)]
+        told = (self._callbacks.on_exception, self.monitors.on_exception)
+        interrupted = [] if error is None else [partial(tell, error) for tell in told]
         ends = [self._callbacks.after_train, self.monitors.close, self._running().close]
         error = run_all([*interrupted, *ends], error)
         self._elapsed_s = self.elapsed_s

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from milepost.callbacks import trainers as trainers
     from milepost.callbacks.monitors import Csv as Csv
     from milepost.callbacks.monitors import JsonLines as JsonLines
+    from milepost.callbacks.monitors import MLflow as MLflow
     from milepost.callbacks.monitors import Monitor as Monitor
     from milepost.callbacks.monitors import ParquetTables as ParquetTables
     from milepost.callbacks.monitors import TensorBoard as TensorBoard
     from milepost.callbacks.monitors import Terminal as Terminal
+    from milepost.callbacks.monitors import WandB as WandB
     from milepost.inferencers import BinaryClassificationStats as BinaryClassificationStats
     from milepost.inferencers import Bootstrap as Bootstrap
     from milepost.inferencers import Calibration as Calibration
@@ -84,6 +86,7 @@ _NAMES = {
     ),
     "milepost.callbacks.monitors": (
         *("Monitor", "Terminal", "JsonLines", "Csv", "ParquetTables", "TensorBoard"),
+        *("WandB", "MLflow"),
     ),
     "milepost.inferencers": (
         *("Inferencer", "PairInferencer", "Retrieval", "RankedRetrieval", "MatchRate"),

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from milepost._compare import compare
 from milepost._comparison_text import comparison_text
 from milepost._listing import listing
 from milepost._recipe_file import RecipeFile
 from milepost.callbacks import Loop
-from milepost.callbacks.monitors import file_monitors
+from milepost.callbacks.monitors import Monitors, file_monitors
 from milepost.inferencers import Bootstrap, Over
 from milepost.runners import InferenceRunner
 
@@ -38,6 +40,7 @@ def prepare_run(path: Path, overrides: Sequence[str]) -> Callable[[], int]:
     rundir = Path(file.config.rundir)
     _open_rundir(rundir, file.dump())
     recipe = file.framework.Recipe(**file.make())
+    Monitors(recipe.monitors).describe(yaml.safe_load(file.dump()))
 
     def run() -> int:
         file.framework.train(recipe)

@@ -18,7 +18,7 @@ from milepost.neighbors._blocks import spans
 from milepost.neighbors._cells import END_OF_KEYS, LEAST_KEY, Ints, keys_of
 from milepost.neighbors._score import Distance, tree_sum
 
-_BINS = (1 << 18) + 1  # half a bin at either end holds what rounding lets out of the range
+_LEVELS = 18  # a bin is 2^-18 of the range
 _BITS = 24
 UNITS = 1 << _BITS  # of a bin
 _HUGE = 2.0**128  # float32 scores are below
@@ -49,8 +49,9 @@ class Grid:
         """
         reach = {"cosine": 1.0, "dot": longest**2, "l2": (2 * longest) ** 2}[distance]
         reach = min(2.0 ** math.ceil(math.log2(reach)), _HUGE) if reach else 1.0
-        step = reach * (2.0**-18 if distance == "l2" else 2.0**-17)
-        return cls(-reach - step / 2, step, np.zeros(_BINS, np.int64))
+        step = (reach if distance == "l2" else 2 * reach) * 2.0**-_LEVELS
+        bins = (1 << _LEVELS) + 1  # half of the first and the last: what rounding lets out
+        return cls(-reach - step / 2, step, np.zeros(bins, np.int64))
 
     def even(self, counts: Ints, number: int) -> "Grid":
         """Return the grid cut so that few genuine-impostor combinations share a cell.

@@ -28,6 +28,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True
 
 
+@pytest.fixture
+def coarse_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let histograms of pairs begin with few bins: quick, but `auc` is less exact."""
+    monkeypatch.setattr("milepost.neighbors._grid._LEVELS", 8)
+    monkeypatch.setattr("milepost.inferencers._refined_histogram._AUC_CELLS", 1 << 9)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out."""
     if _left_out:

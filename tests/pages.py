@@ -13,8 +13,14 @@ def block(page: str, language: str) -> str:
     return found[1]
 
 
-def metrics() -> set[str]:
-    """The names of metrics that a table of the definitions starts a row with."""
+def blocks_only_shown(page: str) -> list[str]:
+    """The blocks of Python that a page only shows."""
+    shown = r"<!-- not run -->\n```python\n(.*?)```"
+    return re.findall(shown, (ROOT / page).read_text(), re.DOTALL)
+
+
+def defined_metrics() -> re.Pattern[str]:
+    """The names of metrics that a table of the definitions starts a row with, as one pattern."""
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 

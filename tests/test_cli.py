@@ -190,8 +190,12 @@ def test_no_command_is_an_error_that_names_them(capsys: pytest.CaptureFixture[st
 
 
 OWN_PARTS = """
+from pathlib import Path
+
 import torch
 from torch.utils.data import DataLoader, TensorDataset
+
+from milepost.callbacks.monitors import Monitor
 
 class Net(torch.nn.Module):
     def __init__(self, width: int):
@@ -212,6 +216,13 @@ def points(count: int):
 
 def loader(count: int) -> DataLoader:
     return DataLoader(points(count), batch_size=8)
+
+class Told(Monitor):
+    def describe(self, config):
+        Path("told.txt").write_text(str(config["optimizer"]["init_args"]["lr"]))
+
+    def write(self, record):
+        pass
 """
 OWN_RECIPE = """
 rundir: out
@@ -229,7 +240,7 @@ runners:
       - class_path: ClassificationError
         init_args: {logits: logits, labels: label, k: [1]}
     confidence: {level: 0.9, over: class}
-monitors: [{class_path: Csv, init_args: {path: out/metrics.csv}}]
+monitors: [{class_path: Csv, init_args: {path: out/metrics.csv}}, {class_path: own_parts.Told}]
 """
 
 
@@ -245,3 +256,4 @@ def test_model_loss_and_data_come_from_the_current_folder(tmp_path: Path) -> Non
     assert errors[-1] < 0.1
     assert records[-1]["test/error@1/low"] <= errors[-1] <= records[-1]["test/error@1/high"]
     assert "test/error@1/high" in Path("out/metrics.csv").read_text().splitlines()[0]
+    assert Path("told.txt").read_text() == "0.5"

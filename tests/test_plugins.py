@@ -2,14 +2,20 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import milepost as mp
+from milepost import _listing
 from milepost._cli import main
+from milepost.callbacks import trainers
+from tests.pages import blocks_only_shown
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = """
@@ -57,7 +63,7 @@ def test_a_plug_in_is_found_by_its_name() -> None:
     assert getattr(mp.trainers, "own")(1, 2) == (1, 2)  # noqa: B009
     assert "Mine" in dir(mp.inferencers)
     assert "Tape" in dir(mp.monitors)
-    assert dir(mp.trainers) == ["keras", "own"]
+    assert "own" in dir(mp.trainers)
 
 
 @pytest.mark.usefixtures("plugins")
@@ -101,7 +107,8 @@ def test_all_are_listed_with_their_packages_and_a_broken_one_is_named_and_skippe
     assert list(tables) == ["inferencers", "monitors", "trainers"]
     own = f"milepost {mp.__version__}"
     assert tables["inferencers"]["Mine"] == tables["trainers"]["own"] == "good_plugin 1.2"
-    assert tables["inferencers"]["Retrieval"] == tables["trainers"]["keras"] == own
+    assert tables["inferencers"]["Retrieval"] == own
+    assert tables["trainers"]["keras"].startswith(own)
     assert tables["monitors"]["Tape"] == "good_plugin 1.2"
     assert {"Terminal", "JsonLines", "Csv", "ParquetTables"} <= tables["monitors"].keys()
     assert not {"Broken", "Inferencer"} & tables["inferencers"].keys()
@@ -109,6 +116,19 @@ def test_all_are_listed_with_their_packages_and_a_broken_one_is_named_and_skippe
         "milepost list: warning: the plug-in 'Broken' of bad_plugin 1.2 is broken "
         "(ModuleNotFoundError: No module named 'no_such_module')\n"
     )
+
+
+def test_what_needs_an_extra_that_is_not_there_is_listed_with_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ModuleSpec("wandb", None, is_package=True)  # as Weights & Biases leaves one
+    monkeypatch.setattr(_listing, "find_spec", {"mlflow": find_spec("numpy"), "wandb": folder}.get)
+    assert main(["list"]) == 0
+    needing = dict(re.findall(r"^  (\w+) .*, needs pip (.*)$", capsys.readouterr().out, re.M))
+    own = {"TensorBoard", "WandB", "Clustering", "KerasMetric", "TorchMetric"}
+    assert needing.keys() == own | {*trainers.__all__}
+    assert needing["WandB"] == 'install "milepost[wandb]"'
+    assert needing["keras"] == needing["KerasMetric"] == 'install "milepost[tensorflow]"'
 
 
 RECIPE = """
@@ -126,10 +146,46 @@ def points():
     x = torch.eye(3).repeat(4, 1)
     return torch.utils.data.TensorDataset(x, x.argmax(1))
 """
+TRAINER = """
+from parts import Net, points
+from pytorch_metric_learning import losses, trainers
+from torch.optim import SGD
+
+net = Net()
+trainer = trainers.MetricLossOnly(
+    models={"trunk": net},
+    optimizers={"trunk_optimizer": SGD(net.parameters(), lr=0.1)},
+    batch_size=4,
+    loss_funcs={"metric_loss": losses.ContrastiveLoss()},
+    dataset=points(),
+    dataloader_num_workers=0,
+    data_device="cpu",
+)
+runner = mp.InferenceRunner(points(), [mp.inferencers.CalibrationError()], name="own")
+
+class Stop(mp.Callback):
+    def trigger(self):
+        if self.trainer.epoch == 2:
+            self.trainer.request_stop("enough")
+
+training = mp.trainers.metric_learning(trainer, runner, Stop(), monitors=[mp.monitors.Logging()])
+training.train(epochs=5)
+assert (training.step, training.epoch, training.stop_reason) == (6, 2, "enough")
+assert [step for step, _ in training.monitors.get_history("own/calibration_error")] == [3, 6]
+assert len(training.monitors.get_history("train/loss")) == 6
+"""
+
+
+def test_the_page_shows_the_trainer_of_the_example() -> None:
+    (shown,) = (code for code in blocks_only_shown("docs/plugins.md") if "_begin" in code)
+    example = (ROOT / "examples/plugin/milepost_example.py").read_text()
+    whole = {line.strip() for line in example.splitlines()}
+    own = {line.partition("  #")[0].strip() for line in shown.splitlines() if "def " not in line}
+    assert own - {line.partition("  #")[0] for line in whole} == set()
 
 
 def test_the_example_is_built_installed_and_used_by_its_names(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("pytorch_metric_learning")
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index"]
     source = tmp_path / "plugin"
     source.mkdir()
@@ -160,10 +216,12 @@ def test_the_example_is_built_installed_and_used_by_its_names(tmp_path: Path) ->
         "import milepost as mp; from milepost._cli import main\n"
         "assert mp.inferencers.CalibrationError(bins=3).name == 'calibration_error'\n"
         "assert main(['list']) == 0\n"
-        "assert main(['run', 'recipe.yaml']) == 0\n"
+        f"assert main(['run', 'recipe.yaml']) == 0\n{TRAINER}"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "CalibrationError           milepost-example 0.1.0" in done.stdout
+    assert "metric_learning  milepost-example 0.1.0" in done.stdout
     assert "INFO:milepost:test at step 1: {'test/calibration_error': " in done.stderr
+    assert "INFO:milepost:own at step 6: {'own/calibration_error': " in done.stderr

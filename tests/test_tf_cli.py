@@ -69,6 +69,7 @@ def test_a_recipe_that_is_wrong_gives_one_line_and_code_2(
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_threads_that_come_too_late_are_a_warning() -> None:
     keras.ops.ones(1)
     with pytest.warns(RuntimeWarning, match=r"^`threads` is 7, but TensorFlow runs already"):

@@ -1,8 +1,8 @@
 """Where records go."""
 
 import abc
-from collections.abc import Callable
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import Any, final
 
 from milepost.callbacks._record import Record
 
@@ -19,6 +19,9 @@ class Monitor(abc.ABC):
 
     takes_tables: bool = False
 
+    def describe(self, config: Mapping[str, Any]) -> None:  # noqa: B027  optional
+        """Take what is known of the run, before `open`: nested mappings and lists of values."""
+
     def open(self) -> None:  # noqa: B027  optional
         """Make ready, before the training; what cannot work is an error here. Idempotent."""
 
@@ -28,6 +31,9 @@ class Monitor(abc.ABC):
 
     def flush(self) -> None:  # noqa: B027  optional
         """See that what was written can be read by others."""
+
+    def on_exception(self, error: BaseException) -> None:  # noqa: B027  optional
+        """Take note that the training ends by an error; `close` follows."""
 
     def close(self) -> None:  # noqa: B027  optional
         """Give back what is held. Idempotent; a record that comes later opens it again."""

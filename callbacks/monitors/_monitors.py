@@ -3,8 +3,8 @@
 import array
 import functools
 import warnings
-from collections.abc import Callable, Iterable
-from typing import final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, final
 
 from milepost.callbacks._record import Record
 from milepost.callbacks.monitors._monitor import FunctionMonitor, Monitor
@@ -28,6 +28,11 @@ class Monitors(Monitor):
         self._failed: set[Monitor] = set()
         self._history: dict[str, tuple[array.array[int], array.array[float]]] = {}
 
+    def describe(self, config: Mapping[str, Any]) -> None:
+        """Tell each."""
+        for monitor in self._monitors:
+            monitor.describe(config)
+
     def open(self) -> None:
         """Open each; the first error is raised."""
         for monitor in self._monitors:
@@ -48,6 +53,11 @@ class Monitors(Monitor):
         """Flush each."""
         for monitor in self._monitors:
             self._attempt(monitor, monitor.flush)
+
+    def on_exception(self, error: BaseException) -> None:
+        """Tell each."""
+        for monitor in self._monitors:
+            self._attempt(monitor, functools.partial(monitor.on_exception, error))
 
     def close(self) -> None:
         """Close each."""

@@ -1,12 +1,13 @@
-"""An inferencer and a monitor that Milepost finds by the names in pyproject.toml."""
+"""An inferencer, a monitor and a trainer that Milepost finds by the names in pyproject.toml."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
-from milepost.callbacks import Record
+from milepost.callbacks import Callback, Record, Training
 from milepost.callbacks.monitors import Monitor
 from milepost.inferencers import Inferencer, Rows, State
 
@@ -75,3 +76,48 @@ class Logging(Monitor):
     def write(self, record: Record) -> None:
         if record.runner is not None:
             self._logger.info("%s at step %s: %s", record.runner, record.step, dict(record.scalars))
+
+
+@final
+class MetricLearning(Training):
+    """Runs callbacks in a trainer of pytorch-metric-learning's, which calls hooks of ours.
+
+    Args:
+        trainer: one of `pytorch_metric_learning.trainers`; its trunk is examined.
+        *callbacks: run at their moments, in this order.
+        options: `rundir` and `monitors`, as for `milepost.Loop`.
+    """
+
+    _outside = "no training runs; call `train`"
+
+    def __init__(self, trainer: Any, *callbacks: Callback, **options: Any) -> None:
+        settings = {"rundir": None, "monitors": None, "ema": None, "clock": time.monotonic}
+        super().__init__(callbacks, **{**settings, **options})
+        self.model = trainer.models["trunk"]
+        self._trainer = trainer
+        trainer.end_of_iteration_hook = self._after_iteration
+        trainer.end_of_epoch_hook = self._after_epoch
+
+    def train(self, epochs: int) -> None:
+        """Train up to so many epochs, those before a resume included."""
+        with self._ended_by_errors():
+            self._begin()
+            self._callbacks.before_train()
+            self._callbacks.before_epoch()
+            self._trainer.train(self.epoch + 1, epochs)
+        error = self._end(None)
+        if error is not None:
+            raise error
+
+    def _after_iteration(self, trainer: Any) -> None:
+        self.log({"train/loss": trainer.losses["total_loss"]})
+        self._step += 1
+        self._callbacks.after_step()
+
+    def _after_epoch(self, trainer: Any) -> bool:
+        self._epoch += 1
+        self._callbacks.after_epoch()
+        if self.stop_reason is not None:
+            return False  # ends the training
+        self._callbacks.before_epoch()
+        return True

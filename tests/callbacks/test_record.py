@@ -33,11 +33,12 @@ def test_a_histogram_is_a_row_of_floats() -> None:
 
 
 def test_a_name_stands_once() -> None:
-    with pytest.raises(ValueError, match="names of their own, got") as caught:
-        Record(scalars={"a": 1.0, "b": 1.0}, pictures={"a": PICTURE})
-    assert str(caught.value) == (
-        "`pictures` and `histograms` must have names of their own, got ['a'] twice"
-    )
+    for taken in ("a", "step"):
+        with pytest.raises(ValueError, match="names of their own, got") as caught:
+            Record(scalars={"a": 1.0}, pictures={taken: PICTURE, "b": PICTURE})
+        assert str(caught.value) == (
+            f"`pictures` and `histograms` must have names of their own, got [{taken!r}]"
+        )
 
 
 def test_what_a_training_logs_besides_scalars_is_brought_into_shape() -> None:

@@ -1,28 +1,13 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch  # noqa: F401 - left out where it is not installed
 
+from tests.ranks import run_ranks
+
 SCRIPT = Path(__file__).with_name("world_script.py")
-
-
-def run_ranks(size: int, *arguments: str | Path) -> None:
-    """Run the script on every rank, and wait for all."""
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}"]
-    done = subprocess.run(
-        [*command, "--standalone", SCRIPT, *arguments],
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 pytestmark = pytest.mark.xdist_group("world")  # whose ranks run once
@@ -32,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("world")  # whose ranks run once
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What each of two ranks saw."""
     folder = tmp_path_factory.mktemp("ranks")
-    run_ranks(2, "agree", folder)
+    assert run_ranks(2, SCRIPT, "agree", folder) == [0, 0]
     saw = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
     lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
     return [*saw, [json.loads(line)["v/x"] for line in lines]]
@@ -89,7 +74,7 @@ def test_a_closed_world_leaves_no_group(ranks: list[Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 2])
 def test_a_dead_rank_is_named_by_all_others_at_once(victim: int, tmp_path: Path) -> None:
-    run_ranks(3, "outlive", str(victim), tmp_path)
+    assert run_ranks(3, SCRIPT, "outlive", str(victim), tmp_path) == [0] * 3
     seen = [json.loads(path.read_text()) for path in tmp_path.iterdir()]
     assert len(seen) == 2
     for rank in seen:

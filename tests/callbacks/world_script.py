@@ -1,4 +1,4 @@
-"""What every rank of `test_torch_world` runs, under `python -m torch.distributed.run`.
+"""What every rank of `test_torch_world` runs.
 
 `world_script.py agree FOLDER` or `world_script.py outlive RANK FOLDER`.
 """
@@ -123,10 +123,14 @@ def outlive(victim: int, folder: Path) -> None:
     os._exit(0)  # the default group has no rank to say good-bye to
 
 
-if __name__ == "__main__":
+def main() -> None:
     dist.init_process_group("gloo")
     if sys.argv[1] == "agree":
         agree(Path(sys.argv[2]))
         dist.destroy_process_group()
     else:
         outlive(int(sys.argv[2]), Path(sys.argv[3]))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,7 @@ from milepost.inferencers._evidence import Over
 from tests.kinds import CONVERTERS
 from tests.pages import defined_metrics
 
+pytestmark = pytest.mark.usefixtures("coarse_grid")
 ROWS = 41  # in a whole run
 LISTED = [(at, at * at % 41) for at in range(41)]  # pairs of ids
 

@@ -94,6 +94,7 @@ def test_what_a_query_tells_of_the_area_adds_up_to_it() -> None:
         assert mean == pytest.approx(metrics["auc"], abs=1e-3)
 
 
+@pytest.mark.usefixtures("coarse_grid")
 @pytest.mark.parametrize("gallery", [False, True])
 def test_groups_do_not_depend_on_how_rows_are_split(gallery: bool) -> None:
     tables = [with_cameras(4, 40)] + [with_cameras(5, 30, "gallery")] * gallery
@@ -115,6 +116,7 @@ def test_groups_do_not_depend_on_how_rows_are_split(gallery: bool) -> None:
             )
 
 
+@pytest.mark.usefixtures("coarse_grid")
 @pytest.mark.parametrize("distance", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("gallery", [False, True])
 def test_thresholds_are_chosen_on_the_pairs_of_another_role(distance: Any, gallery: bool) -> None:

@@ -78,6 +78,7 @@ def test_more_rounds_are_made_where_many_bins_matter(monkeypatch: pytest.MonkeyP
     assert_oracle(found, expected)
 
 
+@pytest.mark.usefixtures("coarse_grid")
 @pytest.mark.parametrize("gallery", [False, True])
 def test_the_result_does_not_depend_on_how_rows_are_split(gallery: bool) -> None:
     tables = [clustered(6, 40)] + [clustered(7, 30, "gallery")] * gallery
@@ -180,7 +181,7 @@ def test_wrong_arguments_are_errors() -> None:
         MatchRate().update(table("query", np.full((1, 2), np.nan), [0]))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     values=st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=4, max_size=12),
     workers=st.integers(1, 3),

@@ -30,7 +30,9 @@ def test_the_filter_finds_what_brute_force_finds(spy: Spy, distance: Distance, k
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e15, 1e35])
+@pytest.mark.parametrize(
+    "scale", [1e-38, 1e35, *(pytest.param(x, marks=pytest.mark.slow) for x in (1e-30, 1e15))]
+)
 def test_any_scale_is_searched_exactly(distance: Distance, scale: float) -> None:
     gallery = (normal(1, 700) * scale).astype(np.float32)
     check((normal(0, Q) * scale).astype(np.float32), gallery, 4, distance)

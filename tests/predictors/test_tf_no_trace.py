@@ -234,10 +234,15 @@ class OfParts(keras.Model):
     [
         (lambda: keras.Sequential([layers.Dense(2, name="last")]), "last"),
         (lambda: layers.Dense(2), "kernel"),
-        (lambda: OfParts(layers.Dense(2, name="last")), "last"),
-        (lambda: OfParts(OfParts(layers.Dense(2))), "of_parts"),
-        (lambda: OfParts(keras.Sequential([layers.Dense(2)], name="last")), "last"),
-        (lambda: OfParts(lambda x: layers.Dense(2)(x)), "kernel"),
+        *(
+            pytest.param(make, name, marks=pytest.mark.slow)
+            for make, name in (
+                (lambda: OfParts(layers.Dense(2, name="last")), "last"),
+                (lambda: OfParts(OfParts(layers.Dense(2))), "of_parts"),
+                (lambda: OfParts(keras.Sequential([layers.Dense(2)], name="last")), "last"),
+                (lambda: OfParts(lambda x: layers.Dense(2)(x)), "kernel"),
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize("eager", [False, True])

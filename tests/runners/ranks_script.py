@@ -1,4 +1,4 @@
-"""What every rank of `test_ranks` runs, under `python -m torch.distributed.run`."""
+"""What every rank of `test_ranks` runs: `ranks_script.py FOLDER [lose]`."""
 
 import atexit
 import copy
@@ -414,7 +414,8 @@ def cached(out: Path) -> list[Any]:
     return given
 
 
-def main(out: Path) -> None:
+def main() -> None:
+    out = Path(sys.argv[1])
     distributed.init_process_group("gloo")
     if sys.argv[2:] == ["lose"]:
         (out / f"{rank_and_size()[0]}.json").write_text(json.dumps(lose_rank_1()))
@@ -435,4 +436,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -2,9 +2,6 @@
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -14,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch  # noqa: F401 - left out where it is not installed
+
+from tests.ranks import run_ranks
 
 SCRIPT = Path(__file__).with_name("ranks_script.py")
 
@@ -43,12 +42,7 @@ pytestmark = pytest.mark.xdist_group("ranks")  # whose ranks run once
 def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What each rank of a world of 2, and of 3, reports."""
     out = tmp_path_factory.mktemp("ranks")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*torchrun, f"--nproc-per-node={request.param}", str(SCRIPT), str(out)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, cwd=SCRIPT.parents[2], check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert run_ranks(request.param, SCRIPT, out) == [0] * request.param
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(request.param)]
 
 
@@ -158,19 +152,7 @@ def test_ranks_share_a_cache(reports: Any) -> None:
 
 
 def test_a_rank_that_dies_ends_the_job_with_an_error_that_names_it(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "3"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(tmp_path), "lose"],
-            cwd=SCRIPT.parents[2],
-            env={**os.environ, **address, "RANK": str(rank)},
-        )
-        for rank in range(3)
-    ]
-    assert [rank.wait(120) for rank in ranks] == [0, 7, 0]
+    assert run_ranks(3, SCRIPT, tmp_path, "lose") == [0, 7, 0]
     for rank in (0, 2):
         told = json.loads((tmp_path / f"{rank}.json").read_text())["lost"]
         assert told.startswith("rank 1 is dead, or did not answer within")

@@ -69,6 +69,7 @@ def by_role() -> dict[str, float]:
     return evaluate(Same(), sources, pairs(), inputs=("input",))
 
 
+@pytest.mark.usefixtures("coarse_grid")
 @pytest.mark.parametrize("size", [1, 4, ROWS])
 @pytest.mark.parametrize("placement", [None, ["cpu", "cpu"]])
 def test_rows_play_the_role_that_they_say(size: int, placement: Any) -> None:

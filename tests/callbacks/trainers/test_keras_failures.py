@@ -52,7 +52,7 @@ class FailingTest(keras.Sequential):
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("is_first", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_error_of_another_callback_ends_the_training_at_once(hook: str, is_first: bool) -> None:
     watch, error = Watch(), ValueError("another callback broke")
     ours, other = trainers.keras(watch), failing(hook, error)
@@ -65,6 +65,7 @@ def test_an_error_of_another_callback_ends_the_training_at_once(hook: str, is_fi
     assert watch.ends == 1
 
 
+@pytest.mark.slow
 def test_an_error_before_the_training_ends_it_when_it_is_let_go() -> None:
     class Fails(keras.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:

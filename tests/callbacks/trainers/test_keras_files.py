@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import pytest
 
 from tests.callbacks.trainers.programs import FIT, TENSORBOARD, events, run
 
 
+@pytest.mark.slow
 def test_a_fit_writes_its_files_and_never_imports_torch(tmp_path: Path) -> None:
     assert keras.backend.backend() == "tensorflow"
     run(FIT, tmp_path)

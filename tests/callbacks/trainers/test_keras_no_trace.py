@@ -100,7 +100,7 @@ def rates(runs: Any) -> list[int]:
     return [step for step, _ in runs.monitors.get_history(METRIC)]
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 5])
+@pytest.mark.parametrize("steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_evaluations_change_no_digit_of_a_fit(steps_per_execution: int) -> None:
     plain = trained(steps_per_execution=steps_per_execution)
     examined = trained(
@@ -115,6 +115,7 @@ def test_evaluations_change_no_digit_of_a_fit(steps_per_execution: int) -> None:
     assert set(plain[2][0]) == {"loss", "accuracy"}
 
 
+@pytest.mark.slow
 def test_a_failed_evaluation_changes_no_digit_either() -> None:
     def broken(model: Any, batch: Any) -> Any:
         model(batch["image"], training=True)
@@ -170,6 +171,7 @@ def test_the_best_weights_are_those_that_were_examined(tmp_path: Path) -> None:
     assert_equal(load_file(tmp_path / "best.safetensors"), seen[best.best_step])
 
 
+@pytest.mark.slow
 def test_disable_ends_the_evaluations_and_raise_the_training() -> None:
     def broken(model: Any, batch: Any) -> Any:
         msg = "bad"
