@@ -32,6 +32,7 @@ class Record:
         tables: the evidence, as `"<inferencer>/<table>"`; on the chief alone, and only if one of
             its monitors takes tables or confidence intervals are asked for.
         columns: by table, which of its columns hold a metric of single rows, and its full name.
+        coverage: how many samples of each role were examined, each exactly once.
         pictures: by full name, such as `"validation/roc"`: RGB of shape (height, width, 3), uint8.
         histograms: by full name: the values whose distribution is shown, of shape (N,), floats.
 
@@ -51,6 +52,7 @@ class Record:
     error: str | None = None
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     columns: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, repr=False)
+    coverage: Mapping[str, int] = dataclasses.field(default_factory=dict)
     pictures: Mapping[str, Array] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )

@@ -19,8 +19,8 @@ def blocks_only_shown(page: str) -> list[str]:
     return re.findall(shown, (ROOT / page).read_text(), re.DOTALL)
 
 
-def defined_metrics() -> re.Pattern[str]:
-    """The names of metrics that a table of the definitions starts a row with, as one pattern."""
+def metrics() -> set[str]:
+    """The names of metrics that a table of the definitions starts a row with."""
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 

@@ -16,10 +16,11 @@ class JsonLines(Monitor):
     """Writes a record a line: flat objects, which any tool for JSON lines reads.
 
     A line holds `runner`, `step`, `epoch`, `time`, `elapsed_s`, the scalars and timings by their
-    names, and `error` if there is one. NaN and infinity are null. Pictures and histograms are left
-    out, and so are records of nothing else. Each line is there for others
-    as soon as it is written. A file that is there is appended to; a last line that a killed
-    training left unfinished stays as it is, on a line of its own.
+    names, `coverage/<role>` (how many samples of a role were examined), and `error` if there is
+    one. NaN and infinity are null. Pictures and histograms are left out, and so are records of
+    nothing else. Each line is there for others as soon as it is written. A file that is there is
+    appended to; a last line that a killed training left unfinished stays as it is, on a line of
+    its own.
 
     Args:
         path: the file; its folder is made.

@@ -11,7 +11,6 @@ from milepost.callbacks._record import Array, Record
 from milepost.callbacks.monitors._bins import binned
 from milepost.callbacks.monitors._images import encode_png
 from milepost.callbacks.monitors._monitor import Monitor
-from milepost.callbacks.monitors._png import encode_png
 from milepost.errors import missing_extra
 
 
