@@ -63,14 +63,18 @@ class Best:
             self._warned = True
             warnings.warn(str(unknown_name("metric", self.metric, self._seen)), stacklevel=2)
 
+    def excuse(self) -> None:
+        """Take the training for cut short: that the metric never came needs no warning."""
+        self._warned = True
+
     def warn_if_never_seen(self, who: str) -> None:
         """Warn if no record held the metric, with the nearest name that was there."""
         if self.metric in self._seen or self._warned:
             return
         nearest = difflib.get_close_matches(self.metric, self._seen, n=1)
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        the = f"did you mean {nearest[0]!r}? The" if nearest else "the"
         there_were = ", ".join(map(repr, sorted(self._seen))) or "none"
-        msg = f"{who} never saw {self.metric!r}; {hint}The metrics were: {there_were}"
+        msg = f"{who} never saw {self.metric!r}; {the} metrics were: {there_were}"
         warnings.warn(msg, UserWarning, stacklevel=2)
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
 class Callback:
     """Something to do besides the training iterations; override the hooks that you need.
+
+    A method whose name is nearly that of a hook is a warning when its class is made.
 
     At one moment, the hooks of all callbacks run first, then `trigger` of those that are due, both
     in the order of the list. Every rank runs every hook.
@@ -36,6 +41,19 @@ class Callback:
 
     every: Scheduled = "1 epoch"
     trainer: Trainer
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Warn of methods that are called like hooks, but not quite."""
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            if name.startswith("_") or name in _HOOKS or not inspect.isfunction(value):
+                continue
+            if nearest := difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0.8):
+                msg = (
+                    f"`{cls.__name__}.{name}` is no hook and is never called; did you mean "
+                    f"{nearest[0]!r}? Begin its name with '_' if it is a method of your own"
+                )
+                warnings.warn(msg, UserWarning, stacklevel=2)
 
     def setup(self) -> None:
         """Prepare; `self.trainer` is there, and a saved state is loaded."""
@@ -75,3 +93,10 @@ class Callback:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; called before `setup`."""
+
+
+_HOOKS = [
+    name
+    for name, value in vars(Callback).items()
+    if inspect.isfunction(value) and not name.startswith("_")
+]

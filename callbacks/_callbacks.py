@@ -38,10 +38,11 @@ class Callbacks(Callback):
         self._agree = all(timer.schedule.agrees for timer in self._timers.values())
         self._ready: list[Callback] = []
         self._failed = False
+        self._ended = False
 
     def setup(self) -> None:
         """Set up each, with the trainer of this group."""
-        self._ready, self._failed = [], False
+        self._ready, self._failed, self._ended = [], False, False
         for member in self._members.values():
             member.trainer = self.trainer
             member.setup()
@@ -80,15 +81,31 @@ class Callbacks(Callback):
         self._failed = True
         _raise(run_all(partial(member.on_exception, error) for member in self._ready))
 
+    def at_end(self) -> None:
+        """Run what is due at the end, where that is before `after_train`."""
+        self._ended = True
+        self._trigger_due("end")
+
     def after_train(self) -> None:
         """Run what is due at the end, unless there was an error; then the hook of each."""
         error = None
-        if not self._failed:
-            error = run_all([partial(self._trigger_due, "end")])
+        if not self._failed and not self._ended:
+            error = run_all([self.at_end])
         if error is not None:
             run_all([partial(self.on_exception, error)], error)
         ready, self._ready = self._ready, []
         _raise(run_all((member.after_train for member in ready), error))
+
+    def measures(self, metric: str) -> str | None:
+        """Return the name of the member that measures a metric, by the metric's full name."""
+        return next((key for key in self._timers if metric.startswith(f"{key}/")), None)
+
+    def trigger_for(self, metric: str) -> str | None:
+        """Trigger the member that measures a metric, unless it was just now; return its name."""
+        key = self.measures(metric)
+        if key is not None and not self._timers[key].has_fired:
+            self._trigger(key)
+        return key
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of each and of its schedule, by its name or its class's."""
@@ -118,10 +135,13 @@ class Callbacks(Callback):
         if not self._agree and trainer.world.size > 1:
             due = trainer.world.broadcast(due)
         for key in itertools.compress(self._timers, due):
-            self._timers[key].fire()
-            began_s = trainer.elapsed_s
-            self._members[key].trigger()
-            self._timers[key].spend(trainer.elapsed_s - began_s)
+            self._trigger(key)
+
+    def _trigger(self, key: str) -> None:
+        self._timers[key].fire()
+        began_s = self.trainer.elapsed_s
+        self._members[key].trigger()
+        self._timers[key].spend(self.trainer.elapsed_s - began_s)
 
 
 def _raise(error: BaseException | None) -> None:

@@ -52,6 +52,10 @@ class EarlyStop(Callback):
                 f"the best was {best.value} at step {best.step}"
             )
 
+    def on_exception(self, error: BaseException) -> None:
+        """Expect no metric any more."""
+        self._best.excuse()
+
     def after_train(self) -> None:
         """Warn if the metric never came."""
         self._best.warn_if_never_seen("EarlyStop")

@@ -74,6 +74,10 @@ class KeepBest(Callback):
             header |= {"step": str(best.step), "epoch": str(best.epoch)}
             save_weights(self.path, examined, header)
 
+    def on_exception(self, error: BaseException) -> None:
+        """Expect no metric any more."""
+        self._best.excuse()
+
     def after_train(self) -> None:
         """Warn if the metric never came."""
         self._best.warn_if_never_seen("KeepBest")

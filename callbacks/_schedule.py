@@ -301,9 +301,9 @@ def _parse(text: str) -> Schedule:
         return Every(**{_UNITS[unit]: value})
     forms = [f"{number} {unit}" for unit in _UNITS] + [f"{number}%", "at start", "at end"]
     nearest = difflib.get_close_matches(words, forms, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    write = f"did you mean {nearest[0]!r}? Write" if nearest else "write"
     msg = (
-        f"`every` is no schedule, got {words!r}; {hint}Write '500 steps', '1 epoch', '20 min', "
+        f"`every` is no schedule, got {words!r}; {write} '500 steps', '1 epoch', '20 min', "
         "'30 s', '5%', 'at start' or 'at end', joined by '|' and '&'"
     )
     raise ValueError(msg)

@@ -33,6 +33,11 @@ class Timer:
         self._last: Moment | None = None
         self._fired = False
 
+    @property
+    def has_fired(self) -> bool:
+        """Whether the callback was triggered at the last moment."""
+        return self._fired
+
     def due(self, now: Moment, world: World | None = None) -> bool:
         """Return whether to trigger now: at most once a moment, and the same on every rank.
 

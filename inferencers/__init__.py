@@ -24,6 +24,7 @@ from milepost.inferencers._binary_classification_stats import (
 )
 from milepost.inferencers._retrieval import Retrieval as Retrieval
 from milepost.inferencers._relevance import any_shared as any_shared
+from milepost.inferencers._label_sets import LabelSets as LabelSets
 from milepost.inferencers._votes import SoftmaxVote as SoftmaxVote
 from milepost.inferencers._match_rate import MatchRate as MatchRate
 from milepost.inferencers._verification import Verification as Verification

@@ -11,6 +11,7 @@ from milepost.errors import missing_extra, unknown_name
 from milepost.inferencers._evidence import Over
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._label_table import LabelTable
+from milepost.inferencers._metric_names import chosen_names
 from milepost.inferencers._pair_rows import PairRows
 from milepost.inferencers._row_sample import RowSample
 from milepost.neighbors import backend_of, search, unit_rows
@@ -106,7 +107,7 @@ class Clustering(PairInferencer):
             if value is not None and value < 1:
                 msg = f"`{argument}` must be at least 1, got {value}"
                 raise ValueError(msg)
-        chosen = [metrics] if isinstance(metrics, str) else list(metrics or _SCORES)
+        chosen = chosen_names(metrics, tuple(_SCORES))
         for metric in chosen:
             if metric not in _SCORES:
                 raise unknown_name("metric", metric, _SCORES)

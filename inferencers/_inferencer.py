@@ -40,6 +40,7 @@ class Inferencer(abc.ABC):
             that what is kept for it alone costs nothing where nobody takes it.
         will_resample: whether `resampled` will be asked for too, of what `evidence` gave; the
             runner sets it before a run.
+        step: steps of the training that are completed; the runner sets it before a run.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Inferencer(abc.ABC):
     roles: tuple[str, ...] = ("query",)
     keep_evidence: bool = False
     will_resample: bool = False
+    step: int = 0
     arrays: ClassVar[Literal["numpy", "native"]] = "numpy"
 
     @abc.abstractmethod

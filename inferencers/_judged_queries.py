@@ -14,7 +14,7 @@ from milepost.inferencers._gallery_part import half_of
 from milepost.inferencers._inferencer import Table
 from milepost.inferencers._judged_metrics import JudgedLists, JudgedMetric
 from milepost.inferencers._judgements import Floats, Ints, Judgements
-from milepost.inferencers._nearest_lists import NearestLists
+from milepost.inferencers._nearest_lists import NearestLists, list_entry_bytes
 from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
 from milepost.neighbors import Array, Distance, Neighbors, backend_of, memory_budget, search
 
@@ -157,9 +157,8 @@ class JudgedQueries:
 
     def _block_size(self) -> int:
         """Return how many queries have room for their lists at once."""
-        entry_bytes = 5 * (12 + max(8, self._rows.ids.itemsize))
         room = memory_budget(self._how.max_memory_bytes, self._codes) // 2
-        return max(1, room // (entry_bytes * max(1, self._depth)))
+        return max(1, room // (list_entry_bytes(self._rows.ids) * max(1, self._depth)))
 
     def _judged(self, queries: Ints, relevant: Ints, documents: Ints) -> JudgedLists:
         missing = (0, 0), (0, self._deepest - documents.shape[1])

@@ -5,6 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
+from milepost.inferencers._fields import as_fields
 from milepost.inferencers._inferencer import Inferencer, Rows, State
 
 
@@ -22,8 +23,9 @@ class KerasMetric(Inferencer):
 
     Args:
         metric: a `keras.metrics.Metric`.
-        *names: fields or outputs for the arguments of its `update_state`, in order; by default
-            `"label", "output"` (`y_true`, `y_pred`).
+        names: the field or output for the first argument of its `update_state`, or a sequence of
+            those for all, in order (`y_true`, `y_pred`).
+        *more: those for the further arguments.
         name: the name of the metric's value; by default the metric's own.
 
     Raises:
@@ -39,14 +41,20 @@ class KerasMetric(Inferencer):
         {'accuracy': 0.5}
     """
 
-    def __init__(self, metric: Any, *names: str, name: str | None = None) -> None:
+    def __init__(
+        self,
+        metric: Any,
+        names: str | Sequence[str] = ("label", "output"),
+        *more: str,
+        name: str | None = None,
+    ) -> None:
         import keras
 
         if not isinstance(metric, keras.metrics.Metric):
             msg = f"`metric` must be one of Keras, got {type(metric).__name__}"
             raise TypeError(msg)
         self.name = name or metric.name
-        self.fetches = names or ("label", "output")
+        self.fetches = as_fields("names", names, more, different=False)
         self._metric = type(metric).from_config(metric.get_config())
         self.reset()
 

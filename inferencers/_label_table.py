@@ -1,5 +1,6 @@
 """The labels of a run: which there are, how many rows bear each, and their codes."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,11 +64,13 @@ def as_labels(labels: Any, name: str) -> Labels:
     if array.dtype.names:  # each column was an array of labels
         return array
     if array.dtype.kind == "O":
-        array = np.array(array.tolist())
+        with contextlib.suppress(ValueError):  # rows of several lengths make no array
+            array = np.array(array.tolist())
     if array.dtype.kind not in "biufUS" or array.ndim not in (1, 2):
+        sets = "; `Retrieval` takes sets by `labels=LabelSets(...)`" if array.dtype == "O" else ""
         msg = (
             f"`{name}` must be integers, booleans, floats or strings of shape (N,) or (N, C), "
-            f"got {array.dtype} of shape {array.shape}"
+            f"got {array.dtype} of shape {array.shape}{sets}"
         )
         raise ValueError(msg)
     if array.dtype.kind == "f" and np.isnan(array).any():

@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from milepost.inferencers._inferencer import Rows
-from milepost.inferencers._label_table import Labels, LabelTable, as_labels
+from milepost.inferencers._label_table import Labels, LabelTable
 from milepost.inferencers._relevance import Gain, Relevance, RelevantLabels
-from milepost.neighbors import backend_of
 
 
 class Level(NamedTuple):
@@ -20,54 +18,42 @@ class Level(NamedTuple):
     Attributes:
         prefix: of the names of its metrics: empty, or with a slash at the end.
         relevance: which labels are relevant to which at this level.
+        labels: as they are told, in the order of its codes.
     """
 
     prefix: str
     relevance: Relevance
+    labels: Labels
 
 
 def levels_of(
-    table: LabelTable, relevant: RelevantLabels | None, gain: Gain | None, *, split: bool
+    table: LabelTable,
+    columns: Labels,
+    relevant: RelevantLabels | None,
+    gain: Gain | None,
+    *,
+    split: bool,
 ) -> list[Level]:
-    """Return a level for each column of the labels, or one for all of them together."""
-    labels = table.labels
-    if not split or not len(labels):
-        return [Level("", Relevance(table, relevant, gain))]
+    """Return a level for each column of the labels, or one for all of them together.
+
+    Args:
+        table: the labels of the run.
+        columns: the same labels as `relevant` and `gain` are to see them.
+        relevant: as for `Relevance`.
+        gain: likewise.
+        split: whether there are as many levels as columns.
+    """
+    if not split or not len(columns):
+        seen = LabelTable(columns, table.counts)
+        return [Level("", Relevance(seen, relevant, gain), table.labels)]
     levels = []
-    for name, column in _columns(labels):
+    for name, column in _columns(columns):
         unique, codes = np.unique(column, return_inverse=True)
         counts = np.zeros((len(unique), 2), np.int64)
         np.add.at(counts, codes, table.counts)
         own = LabelTable(unique, counts)
-        levels.append(Level(f"{name}/", Relevance(own, relevant, gain, codes)))
+        levels.append(Level(f"{name}/", Relevance(own, relevant, gain, codes), unique))
     return levels
-
-
-def batch_labels(rows: Rows, fields: Sequence[str], *, split: bool) -> Labels:
-    """Return the labels of a batch: those of a field or, of several fields, a structured array.
-
-    Raises:
-        ValueError: the labels are of another type or shape.
-    """
-    columns = {each: as_labels(backend_of(rows[each]).numpy(rows[each]), each) for each in fields}
-    if len(columns) == 1:
-        (labels,) = columns.values()
-        if split and labels.ndim == 1:
-            msg = (
-                "`levels=True` needs labels of several columns: several fields or shape (N, C), "
-                f"got {fields[0]!r} of shape {labels.shape}"
-            )
-            raise ValueError(msg)
-        return labels
-    shapes = {column.shape for column in columns.values()}
-    if len(shapes) > 1 or len(shapes.copy().pop()) > 1:
-        found = ", ".join(f"{name!r} of shape {column.shape}" for name, column in columns.items())
-        msg = f"`labels` of several fields must have shape (N,), got {found}"
-        raise ValueError(msg)
-    result = np.empty(shapes.pop(), [(name, column.dtype) for name, column in columns.items()])
-    for name, column in columns.items():
-        result[name] = column
-    return result
 
 
 def as_array(labels: Labels) -> Labels:

@@ -72,7 +72,10 @@ def check_calibration(role: str | None) -> None:
 def check_group(field: str | None) -> None:
     """Raise an error unless this is one field, or none."""
     if field is not None and not (isinstance(field, str) and field):
-        msg = f"`group` must be one field, got {field!r}"
+        msg = (
+            f"`group` must be one field, by which rates are split, got {field!r}; to leave out the "
+            "rows of a query's group is for `Retrieval(group=...)`"
+        )
         raise ValueError(msg)
 
 

@@ -93,7 +93,8 @@ class MatchRate(PairInferencer):
         far: false accept rates, above 0 and at most 1.
         distance: `"cosine"`, `"dot"` or `"l2"`.
         calibrate_on: the role on whose pairs thresholds are chosen; None: on those reported on.
-        group: the field by which queries are grouped: integers, booleans, floats or strings.
+        group: the field by which results are split: integers, booleans, floats or strings. It
+            leaves no pair out, as that of `Retrieval` would.
         name: prefixes the metrics where two inferencers would log the same name.
 
     Raises:

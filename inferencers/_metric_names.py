@@ -35,11 +35,24 @@ def metric_names(
         whole: those of them that have no depth.
 
     Raises:
+        ValueError: none are named.
         UnknownNameError: a name is none of them.
     """
-    chosen = [given] if isinstance(given, str) else given
-    names = known if chosen is None else chosen
+    names = chosen_names(given, known)
     return list(dict.fromkeys(each for name in names for each in _expand(name, k, known, whole)))
+
+
+def chosen_names(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """Return the names of one metric or several, or all for None.
+
+    Raises:
+        ValueError: there are none.
+    """
+    names = [given] if isinstance(given, str) else list(known if given is None else given)
+    if not names:
+        msg = f"`metrics` must name at least one metric, or be None for all, got {given!r}"
+        raise ValueError(msg)
+    return names
 
 
 def _expand(

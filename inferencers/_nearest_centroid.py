@@ -14,7 +14,7 @@ from milepost.inferencers._centroids import Centroids
 from milepost.inferencers._depths import as_depths
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._label_table import LabelTable
-from milepost.inferencers._pair_rows import ROLES, PairRows, positions_of
+from milepost.inferencers._pair_rows import ROLES, PairRows, positions_of, rows_at
 from milepost.neighbors import (
     Array,
     Distance,
@@ -231,10 +231,10 @@ class NearestCentroid(PairInferencer):
         )
         for start in range(0, len(queries), step := max(1, _BLOCK // all_means.shape[1])):
             some = queries[start : start + step]
-            mine = _take(embeddings, some)
+            mine = _numpy_at(embeddings, some)
             own, without = self._codes[some], None
             if left_out is not None and at is not None:
-                without = self._centroids.fixed(_take(left_out, at[some]))
+                without = self._centroids.fixed(_numpy_at(left_out, at[some]))
             each = np.arange(len(some))
             means = self._centroids.means(own, without)
             near = nearest_listed(mine, means, each, each, distance=self._distance)
@@ -251,7 +251,5 @@ class NearestCentroid(PairInferencer):
             self._ranks[some] = 1 + before
 
 
-def _take(rows: Array, positions: Ints) -> npt.NDArray[np.float32]:
-    """Return the rows at positions as a NumPy array."""
-    backend = backend_of(rows)
-    return np.asarray(backend.numpy(rows[backend.array(positions, like=rows)]))
+def _numpy_at(rows: Array, positions: Ints) -> npt.NDArray[np.float32]:
+    return np.asarray(backend_of(rows).numpy(rows_at(rows, positions)))

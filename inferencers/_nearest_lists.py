@@ -63,3 +63,8 @@ class NearestLists:
         """Return the ids of some entries of the lists."""
         ids, positions = self._ids
         return ids[rows, columns] if positions is None else ids[positions[rows, columns]]
+
+
+def list_entry_bytes(ids: npt.NDArray[Any]) -> int:
+    """Return what an entry of the lists takes in a merge, for ids of such a type."""
+    return 5 * (12 + max(8, ids.itemsize))

@@ -10,7 +10,7 @@ from milepost.inferencers._compared_labels import Ints
 from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, half_of, spans, widened
 from milepost.inferencers._kept_neighbors import KeptNeighbors
 from milepost.inferencers._objects import ENTRY_BYTES, Objects, ObjectScores, References
-from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
+from milepost.inferencers._pair_rows import RoleRows, beside, positions_of, rows_at
 from milepost.inferencers._query_values import Finding, QueryValues, with_lone
 from milepost.neighbors import Array, DistanceMeasure, backend_of, memory_budget, pair_scores
 
@@ -66,8 +66,7 @@ class ObjectPasses:
     def start(self, round: int) -> None:
         """Prepare for a pass."""
         self._chosen = self._blocks[round] if round < len(self._blocks) else np.zeros(0, np.int64)
-        rows = self._rows.embeddings
-        self._embeddings = widened(rows[self._positions(self._chosen, rows)])
+        self._embeddings = widened(rows_at(self._rows.embeddings, self._chosen))
         self._scores = ObjectScores(len(self._chosen), len(self._objects.ids), self._references)
 
     def scan(self, part: GalleryPart, round: int) -> None:
@@ -95,8 +94,7 @@ class ObjectPasses:
 
     def _scan(self, part: GalleryPart) -> None:
         order = np.argsort(part.objects, kind="stable")
-        others = beside(part.embeddings, self._embeddings)
-        others = others[self._positions(order, others)]
+        others = rows_at(beside(part.embeddings, self._embeddings), order)
         own = self._own_copies(part, order)
         for rows in spans(len(self._chosen), _QUERIES):
             for columns in spans(len(order), _ROWS):
@@ -126,7 +124,3 @@ class ObjectPasses:
             return np.full(len(self._chosen), -1)
         places = np.append(np.argsort(order), -1)
         return places[positions_of(self._rows.ids[self._chosen], part.ids)]
-
-    @staticmethod
-    def _positions(positions: Ints, like: Array) -> Array:
-        return backend_of(like).array(positions, like=like)

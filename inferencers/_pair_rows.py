@@ -86,7 +86,7 @@ class PairRows:
             (chosen,) = np.nonzero(role_of == role)
             if not len(chosen):
                 continue
-            batch = batch_rows.in_order(chosen, _take(embeddings, chosen))
+            batch = batch_rows.in_order(chosen, rows_at(embeddings, chosen))
             self._check(batch, role)
             self._batches[role].append(batch)
             if isinstance(batch.embeddings, np.ndarray):
@@ -218,8 +218,8 @@ def _is_in_memory(batch: RoleRows) -> bool:
     return isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap)
 
 
-def _take(array: Array, positions: npt.NDArray[np.int64]) -> Array:
-    """Return a copy of the rows at the positions."""
+def rows_at(array: Array, positions: npt.NDArray[np.int64]) -> Array:
+    """Return a copy of the rows at the positions, where the array is."""
     return array[backend_of(array).array(positions, like=array)]
 
 

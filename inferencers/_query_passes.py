@@ -12,11 +12,10 @@ from milepost.inferencers._compared_labels import Bools, Ints
 from milepost.inferencers._gallery_part import GalleryPart, SearchOptions, half_of, widened
 from milepost.inferencers._groups import Groups
 from milepost.inferencers._kept_neighbors import KeptNeighbors
-from milepost.inferencers._nearest_lists import NearestLists
-from milepost.inferencers._pair_rows import RoleRows, beside, positions_of
+from milepost.inferencers._nearest_lists import NearestLists, list_entry_bytes
+from milepost.inferencers._pair_rows import RoleRows, beside, positions_of, rows_at
 from milepost.inferencers._query_values import Finding, QueryValues, with_lone
 from milepost.neighbors import (
-    Array,
     Neighbors,
     backend_of,
     count_before,
@@ -91,7 +90,9 @@ class QueryPasses:
             self._lists = NearestLists(len(self._chosen), 1)
         else:
             self._before = np.zeros(len(self._chosen), np.int64)
-        self._embeddings = widened(_take(self._rows.embeddings, self._chosen))
+        rows = self._rows.embeddings
+        is_whole = np.array_equal(self._chosen, np.arange(len(rows)))
+        self._embeddings = widened(rows if is_whole else rows_at(rows, self._chosen))
 
     def scan(self, part: GalleryPart, round: int) -> None:
         """Compare the queries of this pass with a part of the gallery."""
@@ -133,7 +134,7 @@ class QueryPasses:
         """Return the queries of each pass: of similar depth, with room for their lists."""
         (queries,) = np.nonzero(np.any([level.most_relevant for level in self.levels], axis=0))
         queries = queries[np.argsort(self._depths[queries], kind="stable")]
-        entry_bytes = 5 * (12 + max(8, self._rows.ids.itemsize))
+        entry_bytes = list_entry_bytes(self._rows.ids)
         room = memory_budget(self._options.max_memory_bytes, self._codes) // 2
         blocks = []
         while len(queries):
@@ -242,10 +243,3 @@ class QueryPasses:
             max_memory_bytes=half_of(self._options.max_memory_bytes),
         )
         return backend_of(counts).numpy(counts)
-
-
-def _take(array: Array, positions: Ints) -> Array:
-    """Return the rows at the positions: the array itself where they are all of it."""
-    if len(positions) == len(array) and (positions == np.arange(len(array))).all():
-        return array
-    return array[backend_of(array).array(positions, like=array)]

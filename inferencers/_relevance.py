@@ -17,6 +17,7 @@ RelevantLabels: TypeAlias = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.N
 Gain: TypeAlias = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]
 
 _PAIRS = 1 << 24  # bytes for label pairs that are compared at once
+_LISTED_COST = 8  # of a pair of rows that bear a label, as a multiple of a product
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ class Relevance:
         shape = len(codes), len(self.labels) + 1
         tables = np.zeros(shape, np.bool_), None if gains is None else np.zeros(shape)
         for table, found in zip(tables, (relevant, gains), strict=True):
-            if table is not None:
-                table[:, gallery] = found
+            if table is not None:  # a slice is filled at once
+                table[:, slice(-1) if len(gallery) == len(self.labels) else gallery] = found
         return tables
 
     def _compare(self, codes: Ints, gallery: Ints) -> tuple[Bools, Floats | None]:
@@ -175,7 +176,8 @@ def any_shared(query_labels: npt.NDArray[Any], gallery_labels: npt.NDArray[Any])
     """Return whether any label is shared: `relevant` for sets of labels.
 
     Args:
-        query_labels: shape (Q, 1, C): 1 in the columns of a row's labels, else 0 (multi-hot).
+        query_labels: shape (Q, 1, C): 1 in the columns of a row's labels, else 0 (multi-hot), as
+            `LabelSets` makes it of sets.
         gallery_labels: shape (1, G, C).
 
     Example:
@@ -189,17 +191,34 @@ def any_shared(query_labels: npt.NDArray[Any], gallery_labels: npt.NDArray[Any])
             f"{('N', *query_labels.shape[2:])}"
         )
         raise ValueError(msg)
-    sets = query_labels[:, 0], gallery_labels[0]
-    for labels in sets:
-        wrong = labels[(labels != 0) & (labels != 1)]
-        if len(wrong):
-            msg = (
-                "`relevant=any_shared` needs labels of 0 and 1, one column a label (multi-hot), "
-                f"got {wrong.tolist()[0]!r}"
-            )
-            raise ValueError(msg)
-    query, gallery = (labels.astype(np.float32) for labels in sets)
-    return np.asarray(query @ gallery.T > 0)
+    query, gallery = _flags(query_labels[:, 0]), _flags(gallery_labels[0])
+    pairs = np.count_nonzero(query, axis=0) @ np.count_nonzero(gallery, axis=0)
+    if _LISTED_COST * pairs > len(query) * gallery.size:
+        return np.asarray(query.astype(np.float32) @ gallery.T.astype(np.float32) > 0)
+    shared = np.zeros((len(query), len(gallery)), np.bool_)
+    for queries, others in zip(_bearers(query), _bearers(gallery), strict=True):
+        shared[queries[:, None], others] = True
+    return shared
+
+
+def _flags(labels: npt.NDArray[Any]) -> Bools:
+    """Return labels of 0 and 1 as booleans."""
+    flags: Bools = labels == 1
+    wrong = labels[~flags & (labels != 0)] if labels.dtype != np.bool_ else labels[:0]
+    if wrong.size:
+        msg = (
+            "`relevant=any_shared` needs labels of 0 and 1, one column a label (multi-hot), "
+            f"got {wrong.tolist()[0]!r}; for sets there is `labels=LabelSets(...)`"
+        )
+        raise ValueError(msg)
+    return flags
+
+
+def _bearers(flags: Bools) -> list[Ints]:
+    """Return the rows that bear each label."""
+    rows, labels = np.nonzero(flags)
+    order = np.argsort(labels, kind="stable")
+    return np.split(rows[order], np.searchsorted(labels[order], np.arange(1, flags.shape[1])))
 
 
 def _as_relevant(found: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:

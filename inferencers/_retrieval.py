@@ -1,23 +1,24 @@
 """Retrieval: how well the neighbours of a query in embedding space are of its kind."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import ClassVar, Literal, final
 
 from milepost.inferencers._depths import as_depths
 from milepost.inferencers._evidence import Floats, Over
-from milepost.inferencers._gallery_part import GalleryPart, SearchOptions
+from milepost.inferencers._fields import as_fields
+from milepost.inferencers._gallery_part import GalleryPart
 from milepost.inferencers._inferencer import PairInferencer, Rows, State, Table
 from milepost.inferencers._kept_neighbors import rescored
-from milepost.inferencers._levels import batch_labels, levels_of
+from milepost.inferencers._label_fields import LabelFields
+from milepost.inferencers._label_sets import LabelSets
 from milepost.inferencers._object_passes import ObjectPasses
 from milepost.inferencers._objects import References, check_references
 from milepost.inferencers._pair_rows import PairRows, Storage, check_storage
 from milepost.inferencers._principal_axes import PrincipalAxes
 from milepost.inferencers._query_passes import QueryPasses
-from milepost.inferencers._query_values import QueryValues
 from milepost.inferencers._ranking_metrics import ranking_metrics
 from milepost.inferencers._relevance import Gain, RelevantLabels
+from milepost.inferencers._retrieval_search import RetrievalSearch
 from milepost.inferencers._retrieval_tables import (
     class_table,
     neighbor_table,
@@ -26,7 +27,7 @@ from milepost.inferencers._retrieval_tables import (
 )
 from milepost.inferencers._run_rows import CODE, EMBEDDINGS, GROUPS, OBJECTS, RunRows
 from milepost.inferencers._run_totals import RunTotals
-from milepost.inferencers._votes import Vote, check_vote, winner
+from milepost.inferencers._votes import Vote, check_vote
 from milepost.neighbors import AnyDistance, check_any_distance
 
 
@@ -64,7 +65,7 @@ class Retrieval(PairInferencer):
         embeddings: the output that holds embeddings, shape (N, d), computed with in float32.
         labels: the field that holds labels: integers, booleans, floats or strings, shape (N,), or
             rows of them, shape (N, C); or several fields of shape (N,). Labels of several columns
-            are equal if all columns are.
+            are equal if all columns are. `LabelSets` names a field of sets of any size.
         k: depths, at least 1.
         metrics: names as above, without `@k` for each of `k`, or with a number such as `"map@100"`;
             None: all of them.
@@ -80,7 +81,8 @@ class Retrieval(PairInferencer):
             `species/hit_rate@1` by the field or `level0/hit_rate@1` by the column; `relevant` and
             `gain` are then called with one column. One search serves all levels.
         group: a field, or several: a query leaves out the gallery rows that are equal to it in all
-            of them (the same camera, sequence or document), and R counts what is left.
+            of them (the same camera, sequence or document), and R counts what is left. That of
+            `MatchRate` does another thing: it splits results.
         average: `"sample"`: means over queries; `"class"`: means over the queries of each label,
             then over labels.
         per_class: whether the means of each label are evidence; with `average="class"` they are.
@@ -128,7 +130,7 @@ class Retrieval(PairInferencer):
     def __init__(
         self,
         embeddings: str = "output",
-        labels: str | Sequence[str] = "label",
+        labels: str | Sequence[str] | LabelSets = "label",
         *,
         k: int | Sequence[int] = (1, 5, 10),
         metrics: str | Sequence[str] | None = None,
@@ -162,20 +164,20 @@ class Retrieval(PairInferencer):
         check_any_distance(distance)
         check_vote(vote, distance)
         self.name = name
-        self._labels = _as_fields("labels", labels)
-        self._group = () if group is None else _as_fields("group", group)
-        self._columns = (*self._group, *(() if objects is None else _as_fields("objects", objects)))
-        self.fetches = tuple(dict.fromkeys((embeddings, *self._labels, *self._columns)))
+        self._labels = LabelFields(labels, relevant, gain, split=levels)
+        self._group = () if group is None else as_fields("group", group)
+        self._columns = (*self._group, *(() if objects is None else as_fields("objects", objects)))
+        self.fetches = tuple(dict.fromkeys((embeddings, *self._labels.names, *self._columns)))
         self._metrics = ranking_metrics(metrics, as_depths(k))
-        self._distance, self._relevant, self._gain = distance, relevant, gain
-        self._split, self._average, self._per_class = levels, average, per_class
-        self._pca, self._objects, self._references = pca, objects, check_references(references)
-        self._vote, self._neighbors, self._dtype = vote, neighbors, check_storage(dtype)
+        check_references(references)
+        self._search = RetrievalSearch(self._metrics, distance, vote, references)
+        self._average, self._per_class, self._neighbors = average, per_class, neighbors
+        self._pca, self._objects, self._dtype = pca, objects, check_storage(dtype)
         self.reset()
 
     def reset(self) -> None:
         self._rows = RunRows(
-            PairRows(self.fetches[0], ", ".join(self._labels), self._columns, self._dtype),
+            PairRows(self.fetches[0], self._labels.name, self._columns, self._dtype),
             has_groups=bool(self._group),
             has_objects=self._objects is not None,
             axes=None if self._pca is None else PrincipalAxes(self._pca),
@@ -184,8 +186,8 @@ class Retrieval(PairInferencer):
         self._totals: RunTotals | None = None  # when rounds of search have begun
 
     def update(self, rows: Rows) -> None:
-        labels = batch_labels(rows, self._labels, split=self._split)
-        self._rows.add({**rows, ", ".join(self._labels): labels}, self.max_memory_bytes)
+        labels = {self._labels.name: self._labels.read(rows)}
+        self._rows.add({**rows, **labels}, self.max_memory_bytes)
         self._passes = None
 
     def state(self) -> State:
@@ -259,10 +261,10 @@ class Retrieval(PairInferencer):
         names = [metric.name for metric in self._metrics]
         values, groups = self._passes.levels, self._rows.query_groups
         tables = {"queries": query_table(rows, groups, levels, values, names)}
-        if self._kept:
+        if self._options.kept:
             near = self._passes.kept.sorted()
-            if not self._is_scored:
-                near = rescored(near, rows, self._rows.gallery_rows, self._distance)
+            if not self._options.scored:
+                near = rescored(near, rows, self._rows.gallery_rows, self._options.distance)
             labels, codes = self._rows.table.labels, self._rows.codes
             tables["neighbors"] = neighbor_table(rows, codes, labels, levels, near)
         if self._by_class:
@@ -284,44 +286,12 @@ class Retrieval(PairInferencer):
     def _prepared(self) -> QueryPasses | ObjectPasses:
         """Return the passes of this worker's queries, planned when totals are merged."""
         if self._passes is None:
-            rows = self._rows
-            groups = None if rows.objects else rows.groups
-            self._levels = levels_of(rows.table, self._relevant, self._gain, split=self._split)
-            vote = partial(winner, self._vote, self._distance)
-            values = [
-                QueryValues(rows.codes, level.relevance, self._metrics, vote, groups)
-                for level in self._levels
-            ]
-            options = self._options()
-            if rows.objects:
-                own = rows.groups[1] if rows.groups else None
-                whole = any(metric.name == "mrr" for metric in self._metrics)
-                how = rows.objects, self._references, options, own
-                self._passes = ObjectPasses(rows.queries, values, *how, whole=whole)
-            else:
-                sizes = rows.gallery_size, options, groups
-                self._passes = QueryPasses(rows.queries, rows.codes, values, *sizes)
+            self._levels = self._labels.levels(self._rows.table)
+            self._options = self._search.options(
+                self._rows,
+                kept=self._neighbors if self.keep_evidence else 0,
+                shared_ids=self.shared_ids,
+                max_memory_bytes=self.max_memory_bytes,
+            )
+            self._passes = self._search.passes(self._rows, self._levels, self._options)
         return self._passes
-
-    def _options(self) -> SearchOptions:
-        """Return how to search: neighbours that lie here are scored once they are evidence."""
-        self._kept = self._neighbors if self.keep_evidence else 0
-        has_all = len(self._rows.gallery_rows.ids) == self._rows.gallery_size
-        rescored = has_all and self._objects is None
-        self._is_scored = self._vote != "majority" or (self._kept > 0 and not rescored)
-        return SearchOptions(
-            self._distance,
-            self.shared_ids or self._rows.gallery == "query",
-            self.max_memory_bytes,
-            scored=self._is_scored,
-            kept=self._kept,
-        )
-
-
-def _as_fields(argument: str, names: str | Sequence[str]) -> tuple[str, ...]:
-    fields = (names,) if isinstance(names, str) else tuple(names)
-    named = all(isinstance(name, str) and name for name in fields)
-    if not named or not fields or len(set(fields)) < len(fields):
-        msg = f"`{argument}` must be a field or several different ones, got {names!r}"
-        raise ValueError(msg)
-    return fields

@@ -87,7 +87,7 @@ def class_table(
 def _classes(level: Level, totals: QueryTotals, names: Sequence[str]) -> dict[str, Any]:
     (some,) = np.nonzero(totals.queries.any(axis=1))
     return {
-        "label": as_array(level.relevance.labels)[some],
+        "label": as_array(level.labels)[some],
         "queries": totals.queries[some, 1],
         "queries_without_relevant": totals.queries[some, 0],
         **dict(zip(names, totals.means()[some].T, strict=True)),

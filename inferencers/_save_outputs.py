@@ -1,6 +1,7 @@
 """What a model gives for every row, saved to files."""
 
 import os
+import re
 import shutil
 import tempfile
 import weakref
@@ -13,11 +14,14 @@ import numpy.typing as npt
 
 from milepost.errors import unknown_name
 from milepost.inferencers._column import reject
+from milepost.inferencers._fields import as_fields
 from milepost.inferencers._inferencer import Inferencer, Rows, State
 from milepost.inferencers._saved_files import WRITERS, Format
 from milepost.inferencers._saved_rows import Part, Parts
 
 Array = npt.NDArray[Any]
+_STEP = "{step}"
+_BRACES = re.compile(r"\{\w*\}")
 
 
 @final
@@ -31,7 +35,7 @@ class SaveOutputs(Inferencer):
 
     - `"parquet"`: `outputs.parquet`; arrays with more axes become lists, whose shape is the field's
       metadata `shape`;
-    - `"npy"`: a file a column, `id.npy`, `role.npy`, `output.npy` ...;
+    - `"npy"`: a file a column, `id.npy`, `role.npy`, `output.npy` ...; a slash in a name is `%2F`;
     - `"projector"`: `tensors.tsv`, `metadata.tsv` and `projector_config.pbtxt`, which TensorBoard's
       projector reads in its folder of logs: the first name is the embedding, others are its labels.
 
@@ -40,8 +44,11 @@ class SaveOutputs(Inferencer):
     Memory: a block of about 32 MiB, a few numbers a row, and the strings.
 
     Args:
-        *names: fields or outputs of numbers or strings, shape (N, ...); by default `"output"`.
-        path: the folder; it is made if it is not there. Other files in it stay.
+        names: a field or output of numbers or strings, shape (N, ...), or a sequence of them.
+        *more: further ones.
+        path: the folder; it is made if it is not there. Other files in it stay. `{step}` in it
+            stands for the steps of the training that are completed, in eight digits, so that each
+            run has a folder of its own; without it a run replaces the files of the run before.
         format: as above.
         dtype: for floating-point numbers: `"float16"`, `"bfloat16"` (rounded to nearest, and saved
             as the uint16 of its bits, which `(bits.astype("u4") << 16).view("f4")` reads), or
@@ -49,9 +56,9 @@ class SaveOutputs(Inferencer):
         name: prefixes the metric where two inferencers would log the same name.
 
     Raises:
-        ValueError: a name that is given twice, or a dtype for the projector. In a run: a
-            value that is not a number or a string, one beyond float16, or another shape than
-            before.
+        ValueError: a name that is given twice, a path with other braces, or a dtype for the
+            projector. In a run: a value that is not a number or a string, one beyond float16, or
+            another shape than before.
         UnknownNameError: the format or the dtype does not exist.
 
     Example:
@@ -68,15 +75,16 @@ class SaveOutputs(Inferencer):
 
     def __init__(
         self,
-        *names: str,
+        names: str | Sequence[str] = "output",
+        *more: str,
         path: str | os.PathLike[str],
         format: Format = "parquet",
         dtype: Literal["float16", "bfloat16"] | None = None,
         name: str = "save_outputs",
     ) -> None:
-        names = names or ("output",)
-        if len(set(names)) < len(names) or {"id", "role"} & set(names):
-            msg = f"`names` must be different names, not 'id' and 'role', got {names}"
+        self.fetches = as_fields("names", names, more)
+        if {"id", "role"} & set(self.fetches):
+            msg = f"`names` must be others than 'id' and 'role', got {self.fetches}"
             raise ValueError(msg)
         if format not in WRITERS:
             raise unknown_name("format", format, WRITERS)
@@ -86,14 +94,17 @@ class SaveOutputs(Inferencer):
             msg = f"`dtype` must be None for the projector, which reads text, got {dtype!r}"
             raise ValueError(msg)
         self.name = name
-        self.fetches = names
-        self._path, self._format, self._dtype = Path(path), format, dtype
+        if set(_BRACES.findall(str(path))) - {_STEP}:
+            msg = f"`path` may hold {_STEP!r} and no other braces, got {str(path)!r}"
+            raise ValueError(msg)
+        self._pattern, self._format, self._dtype = str(path), format, dtype
         self._own: list[Path] = []  # the parts of this worker
         weakref.finalize(self, _remove, self._own)  # those of a run that failed
         self.reset()
 
     def reset(self) -> None:
         _remove(self._own)
+        self._path = Path(self._pattern.replace(_STEP, f"{self.step:08}"))
         self._part: Part | None = None
         self._folders: list[Path] = []
         self._rows = 0

@@ -27,7 +27,10 @@ def write_npy(parts: Parts, folder: Path) -> None:
     """Write one `.npy` file a column, of shape (rows, ...)."""
     files = {
         column.name: np.lib.format.open_memmap(
-            folder / f"{column.name}.npy", "w+", column.dtype, (len(parts), *column.shape)
+            folder / f"{column.name.replace('/', '%2F')}.npy",
+            mode="w+",
+            dtype=column.dtype,
+            shape=(len(parts), *column.shape),
         )
         for column in parts.columns
     }

@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 
 from milepost.inferencers._column import column
+from milepost.inferencers._fields import as_fields
 from milepost.inferencers._inferencer import Inferencer, Rows, State, Table
 from milepost.inferencers._kept_rows import KeptRows
 
@@ -27,8 +28,10 @@ class ScalarStats(Inferencer):
     whose values `weighted=False` gives.
 
     Args:
-        names: fields or outputs of shape (N,) or (N, 1), any real dtype. Each is also the name of
-            its metric, as it is written here: `"model.loss"` gives `model.loss`.
+        names: a field or output of shape (N,) or (N, 1), any real dtype, or a sequence of them.
+            Each is also the name of its metric, as it is written here: `"model.loss"` gives
+            `model.loss`.
+        *more: further ones.
         weighted: by samples. False lets the mean of each batch count once, however many rows the
             batch has: the result then depends on the batch size, and has no evidence by sample.
         name: prefixes the metrics where two inferencers would log the same name.
@@ -44,12 +47,15 @@ class ScalarStats(Inferencer):
         {'loss': 1.5}
     """
 
-    def __init__(self, *names: str, weighted: bool = True, name: str = "scalar_stats") -> None:
-        if not names or len(set(names)) < len(names):
-            msg = f"`names` must be one or more different names, got {names}"
-            raise ValueError(msg)
+    def __init__(
+        self,
+        names: str | Sequence[str],
+        *more: str,
+        weighted: bool = True,
+        name: str = "scalar_stats",
+    ) -> None:
         self.name = name
-        self.fetches = names
+        self.fetches = as_fields("names", names, more)
         self._weighted = weighted
         self.reset()
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, final
 
 from milepost.errors import missing_extra
+from milepost.inferencers._fields import as_fields
 from milepost.inferencers._inferencer import Inferencer, Rows, State
 from milepost.neighbors import backend_of
 
@@ -24,8 +25,9 @@ class TorchMetric(Inferencer):
 
     Args:
         metric: a `torchmetrics.Metric` or `MetricCollection`.
-        *names: fields or outputs for the arguments of its `update`, in order; by default
-            `"output", "label"`. Numbers come as tensors, strings as a list.
+        names: the field or output for the first argument of its `update`, or a sequence of those
+            for all, in order. Numbers come as tensors, strings as a list.
+        *more: those for the further arguments.
         name: the name of the metric's value, where that has no name of its own; by default that of
             its class, such as `multiclass_accuracy`.
 
@@ -49,10 +51,16 @@ class TorchMetric(Inferencer):
 
     arrays: ClassVar[Literal["numpy", "native"]] = "native"
 
-    def __init__(self, metric: Any, *names: str, name: str | None = None) -> None:
+    def __init__(
+        self,
+        metric: Any,
+        names: str | Sequence[str] = ("output", "label"),
+        *more: str,
+        name: str | None = None,
+    ) -> None:
         self._given = _named(metric)
         self.name = name or _snake_case(type(metric).__name__)
-        self.fetches = names or ("output", "label")
+        self.fetches = as_fields("names", names, more, different=False)
         self.reset()
 
     def reset(self) -> None:

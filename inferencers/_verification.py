@@ -66,7 +66,7 @@ class Verification(PairInferencer):
             of the list, that tells a pair's fold.
         distance: `"cosine"`, `"dot"` or `"l2"`.
         calibrate_on: the role on whose pairs thresholds are chosen; None: on those reported on.
-        group: the field, or column of the list, by which pairs are grouped.
+        group: the field, or column of the list, by which results are split.
         name: prefixes the metrics where two inferencers would log the same name.
 
     Raises:

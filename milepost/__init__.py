@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from milepost.inferencers import EmbeddingHealth as EmbeddingHealth
     from milepost.inferencers import Inferencer as Inferencer
     from milepost.inferencers import KerasMetric as KerasMetric
+    from milepost.inferencers import LabelSets as LabelSets
     from milepost.inferencers import MatchRate as MatchRate
     from milepost.inferencers import NearestCentroid as NearestCentroid
     from milepost.inferencers import PairInferencer as PairInferencer
@@ -101,7 +102,7 @@ _NAMES = {
         *("SaveOutputs", "TorchMetric", "KerasMetric"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),
-        *("any_shared", "SoftmaxVote"),
+        *("any_shared", "LabelSets", "SoftmaxVote"),
     ),
     "milepost.neighbors": (
         *("MatchFinder", "CosineSimilarity", "DotProductSimilarity", "LpDistance", "SNRDistance"),

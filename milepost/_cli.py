@@ -5,6 +5,7 @@ code 2. Then it runs, and an error is an error of the training, with its traceba
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"milepost {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return run()
+    return run() if options.command == "run" else _printed(run)
+
+
+def _printed(run: Callable[[], int]) -> int:
+    """Return the exit code of a command that prints; 1 if nobody reads on, as with `| head`."""
+    try:
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit
+        return 1
+    return code
 
 
 def _prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[], int]:

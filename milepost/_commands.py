@@ -41,6 +41,8 @@ def prepare_run(path: Path, overrides: Sequence[str]) -> Callable[[], int]:
     _open_rundir(rundir, file.dump())
     recipe = file.framework.Recipe(**file.make())
     Monitors(recipe.monitors).describe(yaml.safe_load(file.dump()))
+    for runner in recipe.runners.values():
+        runner.rehearse(recipe.model)
 
     def run() -> int:
         file.framework.train(recipe)
@@ -74,6 +76,8 @@ def prepare_eval(
     file = RecipeFile(path, overrides, keys=_EXAMINED)
     made = file.make()
     model = file.framework.load(made["model"], checkpoint, made.get("device"))
+    for runner in made["runners"].values():
+        runner.rehearse(model)
     if rundir is not None:
         _open_rundir(rundir, file.dump())
     return partial(_examine, model, made["runners"].values(), rundir=rundir, as_json=as_json)

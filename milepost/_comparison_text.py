@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from milepost._compare import Change
+from milepost.callbacks import better
 
 _LONGEST = 40  # characters of a cell
 
@@ -21,7 +22,8 @@ def comparison_text(changes: Sequence[Change], first: str, second: str) -> str:
     for runner, group in groupby(changes, lambda change: change.metric.partition("/")[0]):
         own = list(group)
         rows = [_cells(change) for change in own]
-        lines += ["", *_table([[runner, "a", "b", "b - a", "interval", "p", "up", "down"], *rows])]
+        head = [runner, "a", "b", "b - a", "interval", "p", "up", "down", "b is"]
+        lines += ["", *_table([head, *rows])]
         if changed := own[0].most:
             head = [{"first": "a", "second": "b"}.get(key, key) for key in changed[0]]
             cells = [[_cell(value) for value in each.values()] for each in changed]
@@ -39,7 +41,16 @@ def _cells(change: Change) -> list[str]:
         f"{change.p:.2g}",
         str(change.higher),
         str(change.lower),
+        _verdict(change),
     ]
+
+
+def _verdict(change: Change) -> str:
+    """Return whether the second run is better, where the interval and the metric's name tell."""
+    way = better(change.metric)
+    if way is None or change.low <= 0 <= change.high:
+        return ""
+    return "better" if (change.low > 0) == (way == "max") else "worse"
 
 
 def _short(change: Change) -> str:

@@ -7,6 +7,7 @@ exist is an error that says where it stands and gives the nearest.
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ def find(path: Any, where: str) -> Any:
     if not hasattr(module, name):
         public = [known for known in dir(module) if not known.startswith("_")]
         reason = errors.unknown_name(f"name in module {module_name!r}:", name, public)
-        msg = f"{where}: {str(reason).partition(' There are: ')[0]}"
+        msg = f"{where}: {re.split(';? [Tt]here are:', str(reason))[0]}"
         raise ImportError(msg)
     return getattr(module, name)
 

@@ -82,7 +82,7 @@ class RecipeFile:
 
     def make(self) -> dict[str, Any]:
         """Make every object of the configuration, the same each time."""
-        self.framework.make_repeatable(self.config.seed, self.config.threads)
+        self.framework.make_repeatable(self.config.seed, self.config.get("threads"))
         try:
             return dict(vars(self._parser.instantiate(self.config)))
         except ValueError as error:

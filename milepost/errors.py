@@ -76,11 +76,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     """
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    there = f"did you mean {nearest[0]!r}? There" if nearest else "there"
     shown = ", ".join(map(repr, names[:_SHOWN]))
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    there_are = f"There are: {shown}{more}" if names else "There are none"
-    return UnknownNameError(f"unknown {kind} {name!r}; {hint}{there_are}")
+    are = f"are: {shown}{more}" if names else "are none"
+    return UnknownNameError(f"unknown {kind} {name!r}; {there} {are}")
 
 
 def missing_extra(package: str, extra: str) -> ImportError:

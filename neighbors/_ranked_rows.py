@@ -6,6 +6,7 @@ from typing import TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
+from milepost.errors import UnknownNameError
 from milepost.neighbors._backend import Array, Backend, backend_of
 from milepost.neighbors._blocks import spans
 from milepost.neighbors._distance_measure import DistanceMeasure
@@ -15,6 +16,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 _CHUNK = 1 << 20  # numbers prepared at once
+_MEASURES = {"l1": "LpDistance(p=1)", "lp": "LpDistance(p=...)", "snr": "SNRDistance()"}
 
 
 @final
@@ -39,8 +41,12 @@ AnyDistance: TypeAlias = Distance | DistanceMeasure | Values
 
 def check_any_distance(distance: AnyDistance) -> None:
     """Raise an error unless this is a distance."""
-    if not isinstance(distance, DistanceMeasure | Values):
-        check_distance(distance)
+    if isinstance(distance, DistanceMeasure | Values):
+        return
+    if distance in _MEASURES:
+        msg = f"unknown distance {distance!r}; pass {_MEASURES[distance]}, which is it"
+        raise UnknownNameError(msg)
+    check_distance(distance)
 
 
 def ranked_rows(

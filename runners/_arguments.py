@@ -28,6 +28,16 @@ def check_positive(name: str, value: float | None) -> None:
         raise ValueError(msg)
 
 
+def check_loading(
+    batch_size: int | None, num_workers: int, prefetch: int, timeout_s: float | None
+) -> None:
+    """Raise unless batches can be loaded so."""
+    check_least("batch_size", batch_size, 1)
+    check_least("num_workers", num_workers, 0)
+    check_least("prefetch", prefetch, 0)
+    check_positive("timeout_s", timeout_s)
+
+
 def check_name(name: Any) -> None:
     """Raise unless the name can prefix metrics."""
     if not isinstance(name, str) or not name:
@@ -35,12 +45,13 @@ def check_name(name: Any) -> None:
         raise ValueError(msg)
 
 
-def check_names(argument: str, names: Any) -> None:
-    """Raise unless names are given as a sequence of strings."""
-    listed = isinstance(names, Sequence) and not isinstance(names, str)
-    if names is not None and not (listed and all(isinstance(name, str) for name in names)):
-        msg = f'`{argument}` must be names such as ("image", "label"), got {names!r}'
-        raise ValueError(msg)
+def check_names(**arguments: Any) -> None:
+    """Raise unless names, where they are given, are sequences of strings."""
+    for argument, names in arguments.items():
+        listed = isinstance(names, Sequence) and not isinstance(names, str)
+        if names is not None and not (listed and all(isinstance(name, str) for name in names)):
+            msg = f'`{argument}` must be names such as ("image", "label"), got {names!r}'
+            raise ValueError(msg)
 
 
 def check_inferencers(inferencers: Any) -> tuple[Inferencer, ...]:

@@ -109,6 +109,17 @@ def row_count(value: Any) -> int | None:
     return int(shape[0]) if len(shape) else None
 
 
+def as_rows(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Return rows as an array; one of objects where they differ in length."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        rows = np.empty(len(values), object)
+        for at, row in enumerate(values):
+            rows[at] = row
+        return rows
+
+
 def count_rows(fields: Mapping[str, Any]) -> int:
     """Return how many rows a batch has.
 
@@ -203,7 +214,9 @@ def first_row(fields: Mapping[str, Any]) -> bytes:
 
 
 def _held(value: Any) -> Any:
-    """Return the numbers of a ragged or sparse tensor of TensorFlow, and anything else as it is."""
+    """Return a list as an array, a ragged or sparse tensor's numbers, or the value as it is."""
+    if isinstance(value, list):
+        return as_rows(value)
     if hasattr(value, "flat_values"):
         return value.flat_values
     return value.values if hasattr(value, "dense_shape") else value

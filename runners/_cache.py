@@ -46,7 +46,7 @@ class Cache:
 
     def __post_init__(self) -> None:
         check_least("max_bytes", self.max_bytes, 1)
-        check_names("roles", self.roles)
+        check_names(roles=self.roles)
 
     @classmethod
     def of(cls, given: Any, roles: Sequence[str]) -> Self | None:

@@ -6,7 +6,7 @@ from typing import Any, final
 from milepost.callbacks import Solo
 from milepost.inferencers import Inferencer, Rows, State
 from milepost.predictors import Predictor
-from milepost.runners._arguments import check_least, check_positive
+from milepost.runners._arguments import check_loading
 from milepost.runners._batch import DEFAULT_FIELDS
 from milepost.runners._examination import Examination
 from milepost.runners._feed import Feed
@@ -53,10 +53,7 @@ def collect(
         [1. 2. 6.]
         3
     """
-    check_least("batch_size", batch_size, 1)
-    check_least("num_workers", num_workers, 0)
-    check_least("prefetch", prefetch, 0)
-    check_positive("timeout_s", timeout_s)
+    check_loading(batch_size, num_workers, prefetch, timeout_s)
     loading = Loading(batch_size, num_workers, timeout_s)
     names = tuple(fields or DEFAULT_FIELDS)
     samples = in_memory(data, loading.rows_a_batch(None), names[0])

@@ -60,6 +60,7 @@ class Examination:
         timeout_s: how long to wait for a batch; None waits for ever.
         max_memory_bytes: what the comparison of all pairs may use; None leaves the choice to it.
         shared_ids: whether rows of two roles with the same id are the same item.
+        step: how many steps of the training are completed.
         trace_check: whether to verify that the model did not change.
         confidence: how to find the intervals of the metrics; None finds none.
         cache: where outputs of the model are kept for the next run; None keeps none.
@@ -79,6 +80,7 @@ class Examination:
         timeout_s: float | None = None,
         max_memory_bytes: int | None = None,
         shared_ids: bool = False,
+        step: int = 0,
         trace_check: bool = False,
         confidence: Bootstrap | None = None,
         cache: Cache | None = None,
@@ -94,6 +96,7 @@ class Examination:
         self._timeout_s = timeout_s
         self._max_memory_bytes = max_memory_bytes
         self._shared_ids = shared_ids
+        self._step = step
         self._trace_check = trace_check
         self._confidence = confidence
         self._cache = cache
@@ -149,6 +152,7 @@ class Examination:
         for inferencer in self._inferencers:
             inferencer.keep_evidence = self._keep_evidence
             inferencer.will_resample = self._confidence is not None
+            inferencer.step = self._step
             if isinstance(inferencer, PairInferencer):
                 inferencer.shared_ids = self._shared_ids
                 inferencer.max_memory_bytes = self._max_memory_bytes

@@ -1,13 +1,14 @@
 """From what people have as data to batches of named fields with ids."""
 
 import hashlib
+import itertools
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, final
 
-from milepost.callbacks import World
+from milepost.callbacks import Solo, World
 from milepost.errors import CoverageError, missing_extra, unknown_name
 from milepost.runners._batch import Batch, first_row, name_fields, row_ids, row_roles
 from milepost.runners._py_dataset import py_dataset_source
@@ -49,8 +50,6 @@ class Feed:
         loading: Loading,
     ) -> None:
         self._by_role = isinstance(data, Mapping) and not is_columns(data)
-        if self._by_role:
-            _check_roles(data)
         roles = data if self._by_role else {"query": data}
         if not roles:
             msg = "`data` must hold at least one role, got an empty mapping"
@@ -118,6 +117,15 @@ class Feed:
             for role, source in self._sources.items()
         }
         return self._read(opened, self.declared(), world)
+
+    def first_rows(self) -> Iterator[Batch]:
+        """Give a few rows of each role whose source can be read again; on the caller's thread."""
+        for role, source in self._sources.items():
+            if not source.is_one_shot:
+                opened = source.open(Solo(), [source.draw()])
+                with closing(self._read_role(role, opened, self.declared()[role], Solo())) as read:
+                    for batch in itertools.islice(read, 1):
+                        yield from itertools.islice(batch.split(2), 1)
 
     def stop(self) -> None:
         """End what keeps a reader waiting; from another thread."""
@@ -201,18 +209,6 @@ class Feed:
                 "sources; pass one source whose rows say their role, or rename the field"
             )
             raise ValueError(msg)
-
-
-def _check_roles(data: Mapping[str, Any]) -> None:
-    """Raise an error if a mapping holds arrays and lists, so that columns are meant, not roles."""
-    for name, value in data.items():
-        if isinstance(value, list | tuple) and any(map(is_array, data.values())):
-            msg = (
-                f"`data` must hold an array, or a list of numbers or texts, for each field, got a "
-                f"{type(value).__name__} of something else for {name!r}; sets of labels are to be "
-                "rows of 0 and 1, one column a label"
-            )
-            raise TypeError(msg)
 
 
 def as_source(data: Any, loading: Loading) -> Source:

@@ -8,7 +8,7 @@ import numpy as np
 from milepost.errors import unknown_name
 from milepost.inferencers import Inferencer
 from milepost.predictors import Predictor, to_numpy
-from milepost.runners._batch import Batch
+from milepost.runners._batch import Batch, as_rows
 
 _ALWAYS = ("id", "role")
 
@@ -138,12 +138,14 @@ def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _take(array: Any, rows: np.ndarray[Any, Any]) -> Any:
     """Return the rows at some positions; of a tensor of TensorFlow, as NumPy."""
+    if hasattr(array, "flat_values"):  # ragged
+        return as_rows(array.to_list())[rows]
     return (array if hasattr(array, "index_select") else to_numpy(array))[rows]
 
 
 def _as_rows(name: str, value: Any, count: int) -> Any:
     """Return a fetched value as an array of `count` rows."""
-    array = value if hasattr(value, "shape") else np.asarray(value)
+    array = value if hasattr(value, "shape") else as_rows(value)
     if not len(array.shape) or array.shape[0] != count:
         msg = (
             f"the fetched array {name!r} must have one row for each of the {count} samples of its "

@@ -18,7 +18,7 @@ from milepost.callbacks import (
     World,
     current_world,
 )
-from milepost.errors import LostRankError
+from milepost.errors import LostRankError, UnknownNameError
 from milepost.inferencers import Bootstrap, Inferencer
 from milepost.predictors import get_predictor
 from milepost.runners._arguments import (
@@ -26,15 +26,16 @@ from milepost.runners._arguments import (
     check_confidence,
     check_inferencers,
     check_least,
+    check_loading,
     check_name,
     check_names,
     check_placement,
-    check_positive,
     check_roles,
 )
 from milepost.runners._cache import Cache
 from milepost.runners._examination import Examination, Result
 from milepost.runners._feed import Feed
+from milepost.runners._forward import Forward as ModelForward
 from milepost.runners._source import Loading
 from milepost.runners._standalone import Standalone
 from milepost.runners._together import describe
@@ -99,6 +100,9 @@ class InferenceRunner(Callback):
         {'validation/loss': 3.0}
     """
 
+    _started: float | None
+    _world: World | None
+
     def __init__(
         self,
         data: Any,
@@ -127,22 +131,13 @@ class InferenceRunner(Callback):
     ) -> None:
         check_choice("on_error", on_error, ("raise", "warn", "disable"))
         check_choice("weights", weights, ("live", "ema", "snapshot"))
-        check_least("prefetch", prefetch, 0)
-        check_least("num_workers", num_workers, 0)
-        check_least("batch_size", batch_size, 1)
+        check_loading(batch_size, num_workers, prefetch, timeout_s)
         check_least("max_memory_bytes", max_memory_bytes, 1)
-        check_positive("timeout_s", timeout_s)
         check_name(name)
-        check_names("fields", fields)
-        check_names("inputs", inputs)
-        self.every = every
-        self.name = name
-        self._timer = Timer(every)
-        self._started: float | None = None
-        self._elapsed_s = 0.0
-        self._world: World | None = None
-        self._disabled = False
-        self._on_error = on_error
+        check_names(fields=fields, inputs=inputs)
+        self.every, self.name, self._on_error = every, name, on_error
+        self._timer, self._world = Timer(every), None
+        self._started, self._elapsed_s, self._disabled = None, 0.0, False
         self._placement = check_placement(placement)
         self._inferencers = check_inferencers(inferencers)
         loading = Loading(batch_size, num_workers, timeout_s)
@@ -202,6 +197,26 @@ class InferenceRunner(Callback):
         self._timer.spend(time.monotonic() - now)
         return metrics
 
+    def rehearse(self, model: Any) -> None:
+        """Run a few rows of each role, so that an error shows before hours of training.
+
+        Nothing is measured or logged, and no trace is left. A source that can be read but once is
+        left alone.
+
+        Raises:
+            UnknownNameError: an inferencer fetches what is neither a field nor an output.
+            Exception: whatever else goes wrong, if it would end the training.
+        """
+        try:
+            predictor = self._predictor(model, weights="live")
+            with predictor.scope():
+                forward = ModelForward(predictor, self._inferencers)
+                for batch in self._feed.first_rows():
+                    forward(batch)
+        except Exception as error:
+            if self._on_error == "raise" or isinstance(error, UnknownNameError):
+                raise
+
     def run(self, trainer: Trainer) -> dict[str, float] | None:
         """Examine the trainer's model now, log the result, and return the metrics.
 
@@ -244,7 +259,11 @@ class InferenceRunner(Callback):
         world = Solo() if self._placement == "local" else trainer.world
         make_predictor = partial(self._predictor, trainer.model, ema=trainer.ema)
         return self._examination(
-            make_predictor, world, title=self.name, takes_tables=trainer.monitors.takes_tables
+            make_predictor,
+            world,
+            step=trainer.step,
+            title=self.name,
+            takes_tables=trainer.monitors.takes_tables,
         ).run()
 
     def _survive(self, error: Exception, trainer: Trainer) -> None:

@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 
 from milepost.predictors import to_numpy
-from milepost.runners._batch import count_rows
+from milepost.runners._batch import as_rows, count_rows
 from milepost.runners._source import is_columns
 
 
@@ -68,7 +68,7 @@ def _batch_of(values: Any) -> Any:
         return values
     if isinstance(values[0], str):
         return list(values)
-    return _stacked(values) if hasattr(values[0], "shape") else np.asarray(values)
+    return _stacked(values) if hasattr(values[0], "shape") else as_rows(values)
 
 
 def _stacked(samples: Sequence[Any]) -> Any:

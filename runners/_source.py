@@ -9,7 +9,7 @@ import numpy as np
 
 from milepost.callbacks import World
 from milepost.errors import CoverageError, EvaluationError
-from milepost.runners._batch import count_rows
+from milepost.runners._batch import as_rows, count_rows
 
 
 class RawBatch(NamedTuple):
@@ -80,6 +80,11 @@ class Source(abc.ABC):
         """Whether it loads ahead by itself."""
         return False
 
+    @property
+    def is_one_shot(self) -> bool:
+        """Whether what is read of it is gone."""
+        return False
+
     def draw(self) -> Any:
         """Return what this rank's sampler drew, for `open` to compare; None if it takes all."""
         return None
@@ -111,7 +116,7 @@ class Columns(Source):
 
     def __init__(self, arrays: Mapping[str, Any], loading: Loading) -> None:
         self._arrays = {
-            name: np.asarray(value) if isinstance(value, list | tuple) else value
+            name: as_rows(value) if isinstance(value, list | tuple) else value
             for name, value in arrays.items()
         }
         self._size = count_rows(self._arrays)
@@ -155,6 +160,10 @@ class Batches(Source):
     def in_memory(self) -> bool:
         return type(self._batches) in (list, tuple)
 
+    @property
+    def is_one_shot(self) -> bool:
+        return isinstance(self._batches, Iterator)
+
     def open(self, world: World, draws: Sequence[Any]) -> RawBatches:
         return self._read(iter(self._batches), world)
 
@@ -187,8 +196,14 @@ def exhausted(source: object) -> EvaluationError:
 
 
 def is_columns(data: Any) -> bool:
-    """Tell whether `data` is a mapping of arrays rather than of roles."""
-    return isinstance(data, Mapping) and bool(data) and all(map(_is_column, data.values()))
+    """Tell whether `data` is a mapping of arrays rather than of roles.
+
+    Beside an array a list is a column of whatever it holds; by itself it may be one of batches.
+    """
+    if not isinstance(data, Mapping) or not data:
+        return False
+    beside_arrays = any(map(is_array, data.values()))
+    return all(_is_column(value, of_anything=beside_arrays) for value in data.values())
 
 
 def has_items(data: Any) -> bool:
@@ -199,9 +214,9 @@ def has_items(data: Any) -> bool:
     )
 
 
-def _is_column(value: Any) -> bool:
+def _is_column(value: Any, *, of_anything: bool) -> bool:
     if isinstance(value, list | tuple):
-        return all(isinstance(item, str | int | float) for item in value)
+        return of_anything or all(isinstance(item, str | int | float) for item in value)
     return is_array(value)
 
 

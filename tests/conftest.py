@@ -11,6 +11,8 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest.register_assert_rewrite("tests.callbacks.trainers.contract")
+
 _FRAMEWORKS = ("torch", "tensorflow", "keras", "mkdocs", "sentence_transformers", "wandb", "mlflow")
 _NEED_TORCH = (
     *("pytorch_metric_learning", "torchmetrics"),

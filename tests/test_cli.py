@@ -146,6 +146,10 @@ def test_a_printed_recipe_is_a_recipe(capsys: pytest.CaptureFixture[str]) -> Non
         ),
         (["--runners.validation.name=x"], "runners.validation: the key is the name, got `name`"),
         (["--runners.validation.every=3 stps"], "`every` is no schedule, got '3 stps'; did you"),
+        (
+            ["--runners.validation.fields=[image, lable]"],
+            "unknown output 'label'; there are: 'backbone', ",
+        ),
         (["--rundir=/dev/null/x"], "`rundir` must be a folder that can be written, got '/dev/nul"),
     ],
 )
@@ -239,6 +243,8 @@ runners:
     inferencers:
       - class_path: ClassificationError
         init_args: {logits: logits, labels: label, k: [1]}
+      - class_path: SaveOutputs
+        init_args: {names: [logits, label], path: "out/saved/{step}", format: npy}
     confidence: {level: 0.9, over: class}
 monitors: [{class_path: Csv, init_args: {path: out/metrics.csv}}, {class_path: own_parts.Told}]
 """
@@ -255,5 +261,8 @@ def test_model_loss_and_data_come_from_the_current_folder(tmp_path: Path) -> Non
     assert len(errors) == 3
     assert errors[-1] < 0.1
     assert records[-1]["test/error@1/low"] <= errors[-1] <= records[-1]["test/error@1/high"]
+    assert {file.name for file in Path("out/saved/00000024").iterdir()} == {
+        *("id.npy", "role.npy", "logits.npy", "label.npy")
+    }
     assert "test/error@1/high" in Path("out/metrics.csv").read_text().splitlines()[0]
     assert Path("told.txt").read_text() == "0.5"

@@ -1,7 +1,9 @@
 """Two evaluations compared query by query."""
 
+import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 import milepost as mp
 from milepost._cli import main
+from milepost._comparison_text import comparison_text
 from milepost.errors import UnknownNameError
 
 RNG = np.random.default_rng(0)
@@ -124,7 +127,7 @@ def test_the_last_steps_are_compared_or_those_that_are_named(tmp_path: Path) -> 
     other = write(tmp_path / "2", at(5, 0.25), at(9, 1.0))
     assert [change.difference for change in mp.compare(run, other)] == [0.25]
     assert [change.difference for change in mp.compare(run, other, step=5)] == [-0.25]
-    with pytest.raises(UnknownNameError, match=r"unknown step of 'test' in '.*': '9'; There are: "):
+    with pytest.raises(UnknownNameError, match=r"unknown step of 'test' in '.*': '9'; there are: "):
         mp.compare(run, other, step=9)
 
 
@@ -148,9 +151,9 @@ def test_other_metrics_or_runners_are_an_error(runs: tuple[Path, Path], tmp_path
     other = write(tmp_path / "1", record(1, m={"id": [1], "x": [1.0]}))
     with pytest.raises(ValueError, match=r"^the runs '.*' and '.*' have no runner and metric in"):
         mp.compare(runs[0], other)
-    with pytest.raises(UnknownNameError, match="unknown metric of both runs 'hit_rate@2'; There"):
+    with pytest.raises(UnknownNameError, match="unknown metric of both runs 'hit_rate@2'; there"):
         mp.compare(*runs, metrics=["hit_rate@2"])
-    with pytest.raises(UnknownNameError, match=r"unknown runner in '.*': 'test'; There are: 'vali"):
+    with pytest.raises(UnknownNameError, match=r"unknown runner in '.*': 'test'; there are: 'vali"):
         mp.compare(*runs, runner="test")
 
 
@@ -167,25 +170,28 @@ def test_the_command_prints_a_table_and_the_queries(
     (change,) = mp.compare(*runs, metrics=["mrr"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"a: {runs[0]}", f"b: {runs[1]}"]
-    assert lines[3].split() == [
-        "validation",
-        "a",
-        "b",
-        "b",
-        "-",
-        "a",
-        "interval",
-        "p",
-        "up",
-        "down",
-    ]
+    assert " ".join(lines[3].split()) == "validation a b b - a interval p up down b is"
     assert lines[4].split() == [
         *("mrr", f"{change.first:.4f}", f"{change.second:.4f}", f"{change.difference:+.4f}"),
         *(f"{change.low:+.4f}", "...", f"{change.high:+.4f}", f"{change.p:.2g}"),
-        *(str(change.higher), str(change.lower)),
+        *(str(change.higher), str(change.lower), "better"),
     ]
     assert lines[6:8] == ["changed most in mrr:", lines[7]]
     assert [line.split()[0] for line in lines[8:]] == [str(each["id"]) for each in change.most]
+
+
+def test_better_and_worse_are_named_where_the_interval_and_the_name_tell(
+    runs: tuple[Path, Path],
+) -> None:
+    (change,) = mp.compare(*runs, metrics=["mrr"])
+
+    def verdict(metric: str, low: float, high: float) -> str:
+        told = dataclasses.replace(change, metric=metric, low=low, high=high, lower=77)
+        return comparison_text([told], "one", "two").splitlines()[4].partition(" 77")[2].strip()
+
+    assert verdict("v/map@r", 0.1, 0.2) == verdict("v/error@1", -0.2, -0.1) == "better"
+    assert verdict("v/map@r", -0.2, -0.1) == verdict("v/error@1", 0.1, 0.2) == "worse"
+    assert verdict("v/map@r", -0.1, 0.2) == verdict("v/margin", 0.1, 0.2) == ""
 
 
 def test_the_command_prints_json(
@@ -217,3 +223,14 @@ def test_the_command_takes_no_override(
     with pytest.raises(SystemExit, match="2"):
         main(["compare", *map(str, runs), "--epochs=3"])
     assert "unrecognized arguments: --epochs=3" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        assert main(["compare", *map(str, runs), "--json"]) == 1
+        monkeypatch.undo()

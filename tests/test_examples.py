@@ -1,4 +1,5 @@
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ import milepost as mp
 from milepost.configs.digits import ConvNet, Digits
 
 ROOT = Path(__file__).parents[1]
+TRAINERS = {  # and what the framework itself keeps in the folder
+    "lightning_digits": "best.ckpt",
+    "transformers_digits": "best/model.safetensors",
+}
 
 
 @pytest.mark.slow
@@ -34,3 +39,17 @@ def test_two_ranks_log_once_what_one_process_gives_for_the_same_weights(tmp_path
     logged = next(record for record in records if record["step"] == step)
     # a share of the rows is a batch of another size, in which a forward pass may round otherwise
     assert {name: logged[name] for name in alone} == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # its advice
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_framework_keeps_the_best_of_the_curve_that_is_logged(name: str, tmp_path: Path) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / f"{name}.py"))
+    example["main"](tmp_path)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    records = [record for record in map(json.loads, lines) if record["runner"] == "validation"]
+    values = [record["validation/map@r"] for record in records]
+    assert values[-1] > values[0] + 0.1
+    assert (tmp_path / TRAINERS[name]).exists()

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FRAMEWORKS = {"torch", "tensorflow", "keras", "safetensors"}
-ADAPTERS = ("_torch", "_tf", "_keras")
+FRAMEWORKS = {
+    *("torch", "tensorflow", "keras", "safetensors"),
+    *("lightning", "pytorch_lightning", "transformers"),
+}
+ADAPTERS = ("_torch", "_tf", "_keras", "_lightning", "_transformers")
 LEAVES = ("errors", "_plugins")
 MAY_USE = {
     "neighbors": set[str](),

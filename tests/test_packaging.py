@@ -83,6 +83,16 @@ def test_the_wheel_holds_every_module_and_the_package_data(dist: Path) -> None:
     assert {"milepost/py.typed", "milepost/configs/digits.yaml"} <= names
 
 
+def test_the_wheel_tells_lightning_whom_to_ask_for_callbacks(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    (listed,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    text = archive.read(listed).decode()
+    for package in ("lightning.pytorch", "pytorch_lightning"):
+        factory = "milepost = milepost._lightning_recipe:callbacks"
+        assert f"[{package}.callbacks_factory]\n{factory}\n" in text
+
+
 def test_the_sdist_holds_what_the_wheel_needs_and_the_licence(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as tar:
@@ -101,7 +111,9 @@ def test_every_module_is_imported_from_an_installed_wheel(installed: Path, tmp_p
         for name in module_files()
         if name.endswith(".py") and not name.endswith("__main__.py")
     )
-    absent = [name for name in ("torch", "tensorflow", "keras") if find_spec(name) is None]
+    absent = [
+        name for name in ("torch", "tensorflow", "keras", "lightning") if find_spec(name) is None
+    ]
     program = (
         f"import importlib, sys; sys.path.insert(0, {str(installed)!r})\n"
         f"for name in {modules!r}:\n"

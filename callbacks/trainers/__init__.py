@@ -10,11 +10,22 @@ from milepost._plugins import registered, resolve
 from milepost.errors import missing_extra
 
 if TYPE_CHECKING:
-    from milepost.callbacks.trainers._keras import KerasTrainer as keras  # noqa: N813 - the name that users call
+    # the names that users call
+    from milepost.callbacks.trainers._keras import KerasTrainer as keras  # noqa: N813
+    from milepost.callbacks.trainers._lightning import LightningTrainer as lightning  # noqa: N813
+    from milepost.callbacks.trainers._transformers import TransformersTrainer as transformers  # noqa: N813
 
-_TRAINERS = {"keras": ("milepost.callbacks.trainers._keras", "KerasTrainer", "tensorflow")}
+_TRAINERS = {
+    "keras": ("milepost.callbacks.trainers._keras", "KerasTrainer", "tensorflow"),
+    "lightning": ("milepost.callbacks.trainers._lightning", "LightningTrainer", "lightning"),
+    "transformers": (
+        "milepost.callbacks.trainers._transformers",
+        "TransformersTrainer",
+        "transformers",
+    ),
+}
 
-__all__ = ["keras"]
+__all__ = ["keras", "lightning", "transformers"]
 
 
 def _resolve(name: str) -> Any:

@@ -299,3 +299,71 @@ def test_over_ranks_the_chief_decides_where_clocks_and_functions_do() -> None:
 def test_over_ranks_nothing_is_asked_where_all_count_alike() -> None:
     world = Told([])
     assert driven(["1 step", "2 steps"], world, 2) == ["c0.trigger", "c0.trigger", "c1.trigger"]
+
+
+def test_the_end_comes_once_where_it_is_before_the_end_of_all() -> None:
+    asked: list[str] = []
+
+    def never(moment: Moment) -> bool:
+        asked.append(moment.phase)
+        return False
+
+    group = Callbacks([Diary("a", [], every=never)])
+    group.trainer = Fixed(Solo())  # type: ignore[assignment]
+    for _ in range(2):  # each training has one of its own
+        group.setup()
+        group.at_end()
+        group.after_train()
+    assert asked == ["end", "end"]
+
+
+def test_who_measures_a_metric_is_triggered_for_it_once_a_moment() -> None:
+    diary: list[str] = []
+    group = Callbacks([Diary("a", diary, every="2 steps"), Diary("a/b", diary, every="9 steps")])
+    group.trainer = Fixed(Solo())  # type: ignore[assignment]
+    group.setup()
+    for step in (1, 2, 3):
+        group.trainer.step = step  # type: ignore[misc]
+        group.after_step()
+        assert group.trigger_for("a/hit_rate@1") == "a"
+        assert group.trigger_for("a") is None
+    assert [line for line in diary if "setup" not in line] == [
+        *["a.after_step 1", "a/b.after_step 1", "a.trigger"],
+        *["a.after_step 2", "a/b.after_step 2", "a.trigger"],
+        *["a.after_step 3", "a/b.after_step 3", "a.trigger"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "hook"),
+    [
+        ("after_epochs", "after_epoch"),
+        ("on_metric", "on_metrics"),
+        ("set_up", "setup"),
+        ("before_training", "before_train"),
+    ],
+)
+def test_a_method_that_is_nearly_a_hook_is_a_warning(name: str, hook: str) -> None:
+    with pytest.warns(UserWarning, match="no hook") as caught:
+        type("Own", (Callback,), {name: lambda self: None})
+    assert [str(warning.message) for warning in caught] == [
+        f"`Own.{name}` is no hook and is never called; did you mean {hook!r}? "
+        "Begin its name with '_' if it is a method of your own"
+    ]
+
+
+def test_hooks_and_methods_of_other_names_are_no_warning() -> None:
+    class Own(Callback):
+        best = 0.0
+
+        def after_epoch(self) -> None:
+            self._after_epochs()
+
+        def _after_epochs(self) -> None: ...
+
+        def predict(self) -> None: ...
+
+        def every(self, moment: Moment) -> bool:
+            return moment.phase == "end"
+
+    assert Own().best == 0.0

@@ -63,7 +63,7 @@ def test_a_metric_that_never_came_is_a_warning() -> None:
     with pytest.warns(UserWarning, match="never saw") as caught:
         train(EarlyStop("validation/loss", patience=1), [])
     assert str(caught[0].message) == (
-        "EarlyStop never saw 'validation/loss'; The metrics were: none"
+        "EarlyStop never saw 'validation/loss'; the metrics were: none"
     )
 
 

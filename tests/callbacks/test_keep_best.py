@@ -1,5 +1,6 @@
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file as load_arrays
 
-from milepost.callbacks import Callback, KeepBest, Loop, Record
+from milepost.callbacks import Callback, EarlyStop, KeepBest, Loop, Record
 from tests.callbacks.keeping import METRIC, kept, publish, train, weights
 
 
@@ -118,6 +119,13 @@ def test_a_metric_that_never_came_is_a_warning_with_the_nearest(tmp_path: Path) 
         "The metrics were: 'validation/hit_rate@1'"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [KeepBest, partial(EarlyStop, patience=1)])
+def test_a_training_that_fails_is_no_cause_to_miss_the_metric(tmp_path: Path, make: Any) -> None:
+    loop = Loop(None, callbacks=[make(METRIC)], rundir=tmp_path, monitors=[])
+    with pytest.raises(ZeroDivisionError), loop:
+        _ = 1 / 0
 
 
 def test_a_misspelled_metric_is_a_warning_at_the_first_record_of_its_runner(tmp_path: Path) -> None:

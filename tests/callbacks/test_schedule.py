@@ -229,7 +229,7 @@ def test_and_binds_tighter_than_or_in_words_too() -> None:
 
 
 FORMS = (
-    "Write '500 steps', '1 epoch', '20 min', '30 s', '5%', 'at start' or 'at end', "
+    "rite '500 steps', '1 epoch', '20 min', '30 s', '5%', 'at start' or 'at end', "
     "joined by '|' and '&'"
 )
 
@@ -237,12 +237,12 @@ FORMS = (
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("500 stepps", "did you mean '500 steps'? "),
-        ("2 epcohs", "did you mean '2 epochs'? "),
-        ("at strat", "did you mean 'at start'? "),
-        ("yesterday evening", ""),
-        ("", ""),
-        ("-3 steps", "did you mean '1 steps'? "),
+        ("500 stepps", "did you mean '500 steps'? W"),
+        ("2 epcohs", "did you mean '2 epochs'? W"),
+        ("at strat", "did you mean 'at start'? W"),
+        ("yesterday evening", "w"),
+        ("", "w"),
+        ("-3 steps", "did you mean '1 steps'? W"),
     ],
 )
 def test_an_unknown_string_is_an_error_with_the_forms_and_the_nearest(text: str, hint: str) -> None:

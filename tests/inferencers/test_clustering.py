@@ -76,9 +76,9 @@ def test_counts_are_at_least_1(argument: str) -> None:
 
 
 def test_unknown_names_list_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match=r"^unknown metric 'purity'; There are: 'ami', "):
+    with pytest.raises(UnknownNameError, match=r"^unknown metric 'purity'; there are: 'ami', "):
         Clustering(metrics=["purity"])
-    with pytest.raises(UnknownNameError, match=r"^unknown distance 'dot'; There are: 'cosine', "):
+    with pytest.raises(UnknownNameError, match=r"^unknown distance 'dot'; there are: 'cosine', "):
         Clustering(distance="dot")  # type: ignore[arg-type]
 
 

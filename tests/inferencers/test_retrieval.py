@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milepost.errors import NonFiniteError, UnknownNameError
-from milepost.inferencers import Retrieval
+from milepost.inferencers import Clustering, RankedRetrieval, Retrieval
 from tests.inferencers.ranking_oracle import oracle
 from tests.inferencers.rounds import Array, assert_same, evaluate, run, split, table, take
 from tests.kinds import CONVERTERS
@@ -231,6 +232,16 @@ def test_metrics_are_asked_for_by_name() -> None:
 def test_an_unknown_metric_is_an_error_that_lists_them(name: str) -> None:
     with pytest.raises(UnknownNameError, match=rf"^unknown metric '{name}'; .*'hit_rate@k'"):
         Retrieval(metrics=[name])
+
+
+RANKED = partial(RankedRetrieval, judgements={"query": {"document": 1}})
+
+
+@pytest.mark.parametrize("make", [Retrieval, RANKED, Clustering])
+def test_no_metric_at_all_is_an_error(make: Any) -> None:
+    message = r"^`metrics` must name at least one metric, or be None for all, got \[\]$"
+    with pytest.raises(ValueError, match=message):
+        make(metrics=[])
 
 
 @pytest.mark.parametrize("k", [-1, 0, (1.5,), "max", (), (True,)])

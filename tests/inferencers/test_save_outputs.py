@@ -78,6 +78,28 @@ def test_npy_holds_a_file_a_column(tmp_path: Path, workers: int) -> None:
         assert saved.dtype == expected.dtype
 
 
+def test_a_slash_in_a_name_makes_no_folder(tmp_path: Path) -> None:
+    rows = {**rows_of(5), "block/conv": np.arange(5)}
+    save(rows, tmp_path, "block/conv", format="npy")
+    assert files(tmp_path) == ["block%2Fconv.npy", "id.npy", "role.npy"]
+
+
+def test_each_step_may_have_a_folder_of_its_own(tmp_path: Path) -> None:
+    saver = SaveOutputs("x", path=tmp_path / "{step}" / "x", format="npy")
+    runner = mp.InferenceRunner({"x": np.arange(3)}, [saver], every="2 steps | at start")
+    with mp.Loop(None, callbacks=[runner], monitors=[]) as loop:
+        list(loop.steps(range(4)))
+    folders = [tmp_path / name / "x" for name in ("00000000", "00000002", "00000004")]
+    assert sorted(tmp_path.glob("*/*")) == folders
+    assert all(np.load(folder / "x.npy").tolist() == [0, 1, 2] for folder in folders)
+
+
+def test_a_path_holds_no_other_braces(tmp_path: Path) -> None:
+    message = r"^`path` may hold '\{step\}' and no other braces, got '.*/\{epoch\}'$"
+    with pytest.raises(ValueError, match=message):
+        SaveOutputs("x", path=tmp_path / "{epoch}")
+
+
 def test_files_are_the_same_whatever_the_workers(tmp_path: Path) -> None:
     rows = rows_of(40)
     for workers in (1, 3):
@@ -212,17 +234,17 @@ def test_the_projector_takes_one_vector_a_row(tmp_path: Path) -> None:
         save(rows_of(4), tmp_path, "label", "output", format="projector")
 
 
-@pytest.mark.parametrize("names", [("a", "a"), ("id",)])
-def test_names_are_different(tmp_path: Path, names: Any) -> None:
-    message = f"`names` must be different names, not 'id' and 'role', got {names}"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        SaveOutputs(*names, path=tmp_path)
+@pytest.mark.parametrize("names", [("a", "a"), (), ("output", "id")])
+def test_names_are_different_and_not_those_of_every_row(tmp_path: Path, names: Any) -> None:
+    rule = "others than 'id' and 'role'" if "id" in names else "a field or several different ones"
+    with pytest.raises(ValueError, match=f"^`names` must be {rule}, got {re.escape(str(names))}$"):
+        SaveOutputs(names, path=tmp_path)
 
 
 def test_formats_and_dtypes_are_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"^unknown format 'csv'; There are: 'npy', 'par"):
+    with pytest.raises(UnknownNameError, match=r"^unknown format 'csv'; there are: 'npy', 'par"):
         SaveOutputs("x", path=tmp_path, format="csv")  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match=r"^unknown dtype 'int8'; There are: 'bfloat16', "):
+    with pytest.raises(UnknownNameError, match=r"^unknown dtype 'int8'; there are: 'bfloat16', "):
         SaveOutputs("x", path=tmp_path, dtype="int8")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^`dtype` must be None for the projector"):
         SaveOutputs("x", path=tmp_path, format="projector", dtype="float16")

@@ -75,11 +75,15 @@ def test_a_metric_is_named_as_it_is_fetched() -> None:
     assert stats.compute() == {"batch.loss": 1.0, "model.loss": 2.0, "loss": 3.0}
 
 
-@pytest.mark.parametrize("names", [(), ("loss", "acc", "loss")])
-def test_names_are_different(names: tuple[str, ...]) -> None:
-    message = f"`names` must be one or more different names, got {names}"
-    with pytest.raises(ValueError, match=re.escape(message)):
-        ScalarStats(*names)
+def test_names_may_be_listed() -> None:
+    assert ScalarStats(["loss", "acc"]).fetches == ScalarStats("loss", "acc").fetches
+
+
+@pytest.mark.parametrize("names", [(), ("loss", "acc", "loss"), ("",), (3,)])
+def test_names_are_different(names: Any) -> None:
+    message = f"`names` must be a field or several different ones, got {names}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        ScalarStats(names)
 
 
 def test_an_array_of_several_numbers_a_row_is_an_error() -> None:

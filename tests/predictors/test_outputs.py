@@ -90,7 +90,7 @@ def test_a_part_of_a_nested_output_has_a_dotted_name() -> None:
 def test_a_position_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(UnknownNameError) as raised:
         get_predictor(Giving(ONE), outputs=[1])(X)
-    assert str(raised.value) == "unknown output '1'; There are: 'first', 'output'"
+    assert str(raised.value) == "unknown output '1'; there are: 'first', 'output'"
 
 
 def test_no_outputs_asked_gives_none() -> None:

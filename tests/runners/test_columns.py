@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from milepost.inferencers import Inferencer, Retrieval, ScalarStats
+from milepost.inferencers import Inferencer, LabelSets, Retrieval, ScalarStats, any_shared
 from milepost.runners import evaluate
 
 
@@ -55,6 +55,21 @@ def test_a_field_of_one_role_is_fetched_by_the_inferencers_of_that_role() -> Non
     }
     metrics = evaluate(None, data, [Retrieval(k=(1,)), ScalarStats("difficulty")], shared_ids=True)
     assert metrics["validation/difficulty"] == 1.0
+
+
+def test_lists_of_labels_may_differ_in_length_within_a_batch_and_between() -> None:
+    lists = [[0, 1], [1], [], [2], [0, 2], [1], [0], [2]]
+    columns = [[label in each for label in range(3)] for each in lists]
+    output = np.random.default_rng(0).normal(size=(8, 2))
+    sets = Retrieval(labels=LabelSets("label"), relevant=any_shared)
+    expected = evaluate(
+        None, {"output": output, "label": np.array(columns)}, [Retrieval(relevant=any_shared)]
+    )
+    assert evaluate(None, {"output": output, "label": lists}, [sets], batch_size=3) == expected
+    for size in (1, 2, 3, 8):
+        parts = (slice(at, at + size) for at in range(0, 8, size))
+        batches = [{"output": output[part], "label": lists[part]} for part in parts]
+        assert evaluate(None, batches, [sets]) == expected
 
 
 def test_ids_and_roles_can_be_fetched_by_name() -> None:

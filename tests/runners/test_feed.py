@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from milepost.errors import CoverageError, EvaluationError, UnknownNameError
+from milepost.inferencers import Retrieval
+from milepost.runners import evaluate
 from milepost.runners._feed import Feed
 from milepost.runners._source import Loading
 from tests.kinds import CONVERTERS
@@ -114,11 +116,19 @@ def test_data_of_no_known_kind_is_an_error() -> None:
         Feed(3, fields=None, size=None, loading=Loading())
 
 
+def test_ranks_read_lists_of_several_lengths() -> None:
+    batches = [{"x": np.eye(2), "tags": tags} for tags in ([[1], [2, 3]], [[], [4]])]
+    feed = Feed(batches, fields=None, size=None, loading=Loading())
+    own = [list(feed.open(Rank(rank, 2), [feed.draw()] * 2)) for rank in range(2)]
+    assert [batch.fields["tags"] for (batch,) in own] == [batch["tags"] for batch in batches]
+
+
 @pytest.mark.parametrize("labels", [[[1, 2], [3]], ["a", None]])
-def test_a_list_that_is_no_column_is_named(labels: Any) -> None:
-    message = r"^`data` must hold an array, .* for each field, got a list .* for 'label'; sets of"
-    with pytest.raises(TypeError, match=message):
-        Feed({"x": np.eye(2), "label": labels}, fields=None, size=None, loading=Loading())
+def test_a_list_beside_an_array_is_a_column_of_whatever_it_holds(labels: Any) -> None:
+    data = {"output": np.eye(2), "label": labels}
+    message = r"^`label` must be integers, .* got object of shape \(2,\); .* `labels=LabelSets\("
+    with pytest.raises(ValueError, match=message):
+        evaluate(None, data, [Retrieval(k=1)])
 
 
 def test_ids_that_are_equal_are_equal_in_every_type() -> None:

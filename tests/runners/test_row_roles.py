@@ -121,7 +121,7 @@ def test_a_role_that_no_inferencer_looks_at_is_an_error_that_names_the_row() -> 
     for prefetch in (0, 2):
         with pytest.raises(UnknownNameError, match=message):
             evaluate(Same(), named, pairs(), inputs=("input",), batch_size=4, prefetch=prefetch)
-    with pytest.raises(UnknownNameError, match=r"\(of the row with id \d+\) 'gallery'; There are:"):
+    with pytest.raises(UnknownNameError, match=r"\(of the row with id \d+\) 'gallery'; there are:"):
         evaluate(Same(), COLUMNS, [ClassificationError(k=(1,))], inputs=("input",))
 
 

@@ -1,5 +1,6 @@
 """What a runner passes on: schedule, weights, options, records."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from milepost.callbacks import KeepBest, Loop, Record
-from milepost.inferencers import ScalarStats
+from milepost.errors import UnknownNameError
+from milepost.inferencers import Retrieval, ScalarStats
 from milepost.runners import InferenceRunner, evaluate
 
 ones = torch.ones(4, 1)
@@ -147,3 +149,32 @@ def test_a_field_named_like_a_layer_is_an_error_that_says_how_to_choose() -> Non
         "validation/model.0": 1.0,
         "validation/batch.0": 1.0,
     }
+
+
+def test_a_rehearsal_reads_two_rows_of_each_role_and_measures_nothing() -> None:
+    seen: list[int] = []
+
+    def forward(model: Any, batch: Any) -> Any:
+        seen.append(len(batch["x"]))
+        return {"output": batch["x"], "label": batch["x"]}
+
+    sources = {"query": {"x": torch.ones(5)}, "gallery": {"x": torch.ones(0)}}
+    runner = InferenceRunner(sources, [Retrieval()], forward=forward)
+    runner.rehearse(nn.Identity())
+    assert seen == [2]
+    once = iter([{"x": torch.ones(3)}])
+    InferenceRunner(once, [ScalarStats("x")]).rehearse(None)
+    assert len(list(once)) == 1
+
+
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_a_rehearsal_raises_what_would_end_the_training(on_error: Any) -> None:
+    def fails(model: Any, batch: Any) -> Any:
+        raise ZeroDivisionError
+
+    options: Any = {"forward": fails, "on_error": on_error}
+    data = {"x": torch.ones(3)}
+    with pytest.raises(ZeroDivisionError) if on_error == "raise" else nullcontext():
+        InferenceRunner(data, [ScalarStats("y")], **options).rehearse(nn.Identity())
+    with pytest.raises(UnknownNameError, match=r"^unknown field or output 'y'; there are: 'x'$"):
+        InferenceRunner(data, [ScalarStats("y")], on_error=on_error).rehearse(None)

@@ -12,7 +12,14 @@ import tensorflow as tf
 
 from milepost.callbacks import Solo, World
 from milepost.errors import CoverageError, StalledError, UnknownNameError
-from milepost.inferencers import ClassificationError, Inferencer, ScalarStats
+from milepost.inferencers import (
+    ClassificationError,
+    Inferencer,
+    LabelSets,
+    Retrieval,
+    ScalarStats,
+    any_shared,
+)
 from milepost.predictors import to_numpy
 from milepost.runners import InferenceRunner, evaluate
 from milepost.runners._feed import Feed
@@ -223,6 +230,19 @@ def test_ragged_and_sparse_fields_stay_what_they_are() -> None:
         assert isinstance(first.fields["ragged"], tf.RaggedTensor)
         assert isinstance(first.fields["sparse"], tf.SparseTensor)
         assert len(first) == (batch_size or 3)
+
+
+def test_ragged_fields_are_sets_of_labels() -> None:
+    lists = [["a", "é"], ["é"], [], ["c"], ["a", "c"], ["é"]]
+    columns = np.array([[label in each for label in "aéc"] for each in lists])
+    output = np.random.default_rng(0).normal(size=(6, 2))
+    rows = {"output": output, "role": np.array(["query", "gallery"] * 3)}
+    expected = evaluate(None, {**rows, "label": columns}, [Retrieval(relevant=any_shared)])
+    ragged = {**rows, "label": tf.ragged.constant(lists)}
+    sets = Retrieval(labels=LabelSets("label"), relevant=any_shared)
+    for size in (1, 4):
+        dataset = tf.data.Dataset.from_tensor_slices(ragged).ragged_batch(size)
+        assert evaluate(None, dataset, [sets]) == expected
 
 
 class Keep(Inferencer):

@@ -12,7 +12,7 @@ def test_an_unknown_trainer_is_an_error_naming_the_nearest() -> None:
     with pytest.raises(AttributeError) as caught:
         getattr(trainers, "kera")  # noqa: B009  # a type checker knows that there is none
     assert "unknown trainer 'kera'; did you mean 'keras'? There are: 'keras'" in str(caught.value)
-    assert dir(trainers) == ["keras"]
+    assert dir(trainers) == ["keras", "lightning", "transformers"]
 
 
 def test_a_framework_that_is_missing_is_an_error_that_says_what_brings_it(
