@@ -1,6 +1,7 @@
 """The tables of evidence in the folder of a run."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -98,11 +99,17 @@ def _read(path: Path, step: int) -> RunTable:
     return RunTable(step, about["inferencer"], about["metrics"], ordered)
 
 
-def read_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns of a table that `ParquetTables` wrote."""
-    from pyarrow import parquet
+def read_columns(path: Path, ids: Collection[Any] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of a table that `ParquetTables` wrote.
 
-    table = parquet.read_table(path)
+    Args:
+        path: its file.
+        ids: of the rows to read; None for all.
+    """
+    from pyarrow import compute, parquet
+
+    chosen = None if ids is None else compute.field("id").isin(list(ids))
+    table = parquet.read_table(path, filters=chosen)
     return {name: _array(table[name]) for name in table.column_names}
 
 

@@ -66,6 +66,7 @@ class Examination:
         cache: where outputs of the model are kept for the next run; None keeps none.
         title: what the progress bar shows.
         takes_tables: whether the tables are wanted; the chief's word counts.
+        earlier_runs: how many runs of the training there were.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Examination:
         cache: Cache | None = None,
         title: str = "",
         takes_tables: bool = False,
+        earlier_runs: int = 0,
     ) -> None:
         self._feed = feed
         self._inferencers = inferencers
@@ -103,6 +105,7 @@ class Examination:
         self._cached: CacheRun | None = None
         self._title = title
         self._takes_tables = takes_tables
+        self._earlier_runs = earlier_runs
         self._keep_evidence = False
         self._stages = Stages()
         self._row_roles: set[str] = set()  # that rows said they play
@@ -151,6 +154,7 @@ class Examination:
     def _reset(self) -> None:
         for inferencer in self._inferencers:
             inferencer.keep_evidence = self._keep_evidence
+            inferencer.earlier_runs = self._earlier_runs
             inferencer.will_resample = self._confidence is not None
             inferencer.step = self._step
             if isinstance(inferencer, PairInferencer):
