@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from milepost._report._confusion import draw_confusion
 from milepost._report._health import draw_spectrum
+from milepost._report._map import draw_map
 from milepost._report._reliability import draw_reliability
 from milepost._report._run_files import Columns
 from milepost._report._thresholds import draw_det, draw_roc, draw_scores, points_of
@@ -20,6 +21,7 @@ _DRAW: dict[str, tuple[str, Callable[[Columns, Columns | None], Figure]]] = {
     "scores": ("scores", lambda table, points: draw_scores(table, points_of(points))),
     "confusion": ("matrix", lambda table, _: draw_confusion(table)),
     "reliability": ("reliability", lambda table, _: draw_reliability(table)),
+    "map": ("map", lambda table, _: draw_map(table)),
     "spectrum": ("spectrum", lambda table, _: draw_spectrum([], [table])),
 }
 """By drawing: the table that it is made of, beside the operating points if there are any."""

@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec
 from xml.etree import ElementTree
@@ -90,17 +90,19 @@ def new_axes(
     return figure, figure.add_axes(box)
 
 
-def as_svg(figure: Figure, title: str, description: str) -> Markup:
+def as_svg(figure: Figure, title: str, description: str, *, points: Sequence[str] = ()) -> Markup:
     """Return a figure as SVG to stand in a page.
 
     Args:
         figure: what was drawn.
         title: its name, for those who do not see it.
         description: what it shows, for them.
+        points: what each point of its scatter plots says of itself, in the order of drawing.
     """
     root = ElementTree.fromstring(_saved(figure))
     for metadata in root.findall("{*}metadata"):
         root.remove(metadata)
+    _name_points(root, points)
     own = hashlib.sha256(f"{title}\n{description}".encode("utf-8", "replace"))
     own.update(ElementTree.tostring(root))
     _fit(root, f"f{own.hexdigest()[:8]}")
@@ -108,6 +110,14 @@ def as_svg(figure: Figure, title: str, description: str) -> Markup:
     width = f"max-width: {figure.get_figwidth() * 72 * 1.25:.0f}px"
     root.attrib = {"viewBox": root.attrib["viewBox"], "style": width, **about}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _name_points(root: ElementTree.Element, points: Sequence[str]) -> None:
+    """Give each point of the scatter plots of a figure a title."""
+    plots = (each for each in root.iter() if each.get("id", "").startswith("PathCollection"))
+    marks = (mark for plot in plots for mark in plot.iterfind(".//{*}use"))
+    for mark, text in zip(marks, points, strict=False):
+        ElementTree.SubElement(mark, "title").text = plain(text)
 
 
 def as_pixels(figure: Figure) -> npt.NDArray[np.uint8]:

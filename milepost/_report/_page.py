@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from milepost._report._figure import COLOURS
+from milepost._report._numbers import number
 from milepost._report._section import Section
 
 
@@ -34,20 +35,22 @@ def page(title: str, header: Markup, sections: Sequence[Section], *, refresh_s: 
         refresh_s=refresh_s,
         light={name: pair[0] for name, pair in COLOURS.items()},
         dark={name: pair[1] for name, pair in COLOURS.items()},
-        style=Markup(_read("page.css")),
+        style=Markup(_read("page.css") + _read("queries.css")),
         script=Markup(_read("page.js")),
     )
 
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["number"] = number
+    return environment
 
 
 def _read(name: str) -> str:

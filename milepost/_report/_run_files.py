@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, final
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ from milepost._run_tables import read_about, read_columns
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
+_PICTURES = 6_000_000  # characters in a page
 _TIMINGS = ("time/", "cache/", "samples_per_s", "peak_memory_bytes")
 _COVERAGE = "coverage/"
 _ABOUT = ("runner", "step", "epoch", "time", "elapsed_s")
@@ -71,6 +72,7 @@ class RunFiles:
         problems: what could not be read, for people.
         evaluations: by runner, in the order of their steps.
         failures: evaluations that failed, in the order of the log.
+        picture_room: how many characters of pictures the page has room for still.
         training: what the training loop logged: by name, step, elapsed seconds and value.
     """
 
@@ -78,6 +80,7 @@ class RunFiles:
         self.rundir = Path(rundir)
         self.name = self.rundir.resolve().name
         self.problems: list[str] = []
+        self.picture_room = _PICTURES
         if not self.rundir.is_dir():
             msg = f"`rundir` must be the folder of a run, got {str(self.rundir)!r}"
             raise FileNotFoundError(msg)
@@ -130,6 +133,15 @@ class RunFiles:
         except Exception as error:  # damaged: the rest of the page is as useful
             self.note(f"{path.relative_to(self.rundir)}: {error}")
             return None
+
+    def rows(self, runner: str, table: str, ids: Collection[Any]) -> Iterator[Columns]:
+        """Give the rows with some ids of the tables of a name, of all evaluations, oldest first."""
+        for _, names in sorted(self._tables.get(runner, {}).items()):
+            for path in (path for name, path in names.items() if name.endswith(f"/{table}")):
+                try:
+                    yield read_columns(path, ids)
+                except Exception as error:  # damaged: the rest of the page is as useful
+                    self.note(f"{path.relative_to(self.rundir)}: {error}")
 
     def metric_columns(self, runner: str, name: str) -> dict[str, str]:
         """Return the columns of a table that are metrics of its rows, with their full names."""

@@ -27,12 +27,19 @@ def examined(rundir: Path) -> Path:
         mp.ClassificationError(),
         mp.ConfusionMatrix(),
         mp.Calibration(),
+        mp.Items("image", "text"),
+        mp.EmbeddingMap(method="pca"),
     ]
+    shown = {
+        "image": rng.integers(0, 256, (48, 60, 90, 3), np.uint8),
+        "text": np.array([f"What row {at} says, in a few words." for at in range(48)]),
+    }
 
     class Examine(mp.Callback):
         def after_step(self) -> None:
             spread = 4.0 / self.trainer.step
-            data = {"output": centres[labels] + spread * rng.normal(size=(48, 4)), "label": labels}
+            output = centres[labels] + spread * rng.normal(size=(48, 4))
+            data = {"output": output, "label": labels, **shown}
             runner = mp.InferenceRunner(data, inferencers, name="unseen", confidence=0.95)
             runner.run(self.trainer)
 
@@ -46,7 +53,7 @@ def examined(rundir: Path) -> Path:
 
 def hostile(rundir: Path) -> Path:
     """A run in which every name and every text holds HTML."""
-    counts = np.array([5, 1, 4])
+    counts, ids = np.array([5, 1, 4]), np.array([HOSTILE, "z"])
     names = np.array([HOSTILE, HOSTILE, "b"])
     tables: Mapping[str, Mapping[str, Any]] = {
         f"{HOSTILE}/classes": {"label": np.array([HOSTILE, "b"]), "f1": np.array([0.5, 1.0])},
@@ -62,6 +69,19 @@ def hostile(rundir: Path) -> Path:
         f"{HOSTILE}/scores": {"lower": np.arange(3.0), "upper": np.arange(1.0, 4.0)}
         | {"genuine": counts, "impostors": counts[::-1]},
         f"{HOSTILE}/hubs": {"hub": names, "occurrences": counts},
+        f"{HOSTILE}/queries": {"id": ids, "label": names[:2], f"{HOSTILE}/mrr": np.array([0.1, 1])},
+        f"{HOSTILE}/neighbors": {
+            "id": ids,
+            "rank": np.ones(2, int),
+            "neighbor": ids[::-1],
+            "label": names[:2],
+            "score": np.array([np.nan, 1e9]),
+            f"{HOSTILE}/relevant": np.array([False, True]),
+        },
+        f"{HOSTILE}/samples": {"id": ids, "predicted": names[:2], "nll": np.array([9.0, 1.0])},
+        f"{HOSTILE}/items": {"id": ids, "role": names[:2], "text": names[:2]},
+        f"{HOSTILE}/map": {"item": ids, "label": names[:2], "method": names[:2]}
+        | {"x": np.array([0.0, 1.0]), "y": np.array([0.0, np.nan])},
     }
     monitors = file_monitors(rundir)
     for step in (1, 2):

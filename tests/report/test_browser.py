@@ -59,7 +59,7 @@ def show(browser: Any) -> Iterator[Open]:
 def test_the_page_shows_its_sections_and_draws_its_figures(path: Path, show: Open) -> None:
     page = show(path)
     headings = page.locator("h2").all_inner_texts()
-    assert headings[:3] == ["Summary", "Curves", "Thresholds"]
+    assert headings[:4] == ["Summary", "Curves", "Worst queries", "Worst samples"]
     for figure in page.locator("figure:visible svg:visible").all():
         box = figure.bounding_box()
         assert box["width"] > 150
@@ -73,6 +73,23 @@ def test_a_narrow_page_does_not_scroll_sideways(path: Path, show: Open) -> None:
     for width in (320, 390, 768):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_neighbours_are_told_apart_by_words_and_lines_and_lie_side_by_side(
+    path: Path, show: Open
+) -> None:
+    page = show(path)
+    for kind, line in (("right", "solid"), ("wrong", "dashed")):
+        tile = page.locator(f"#worst-queries li.{kind}").first
+        assert kind in tile.inner_text()
+        assert tile.evaluate("tile => getComputedStyle(tile).borderStyle") == line
+    picture = page.locator("#worst-queries img").first
+    assert picture.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [90, 60]
+    before, after = page.locator("#most-changed .sides").first.locator("> div").all()
+    assert before.bounding_box()["y"] == after.bounding_box()["y"]
+    assert before.bounding_box()["x"] < after.bounding_box()["x"]
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert before.bounding_box()["x"] == after.bounding_box()["x"]
 
 
 def test_curves_go_over_steps_or_wall_time(path: Path, show: Open) -> None:
