@@ -38,7 +38,7 @@ class Pictures(Callback):
         error: Exception | None = None
         try:
             if self.takes_tables:
-                import milepost._report  # noqa: F401
+                import milepost._report._drawings  # noqa: F401
         except ImportError as failure:
             error = failure
         self.trainer.world.raise_together(error)

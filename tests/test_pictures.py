@@ -102,7 +102,7 @@ def test_a_figure_that_fails_is_a_warning_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_missing_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "milepost._report", None)
+    monkeypatch.setitem(sys.modules, "milepost._report._drawings", None)
     with pytest.raises(ImportError):
         train(mp.Pictures(), monitors=[Shown()])
     train(mp.Pictures(), monitors=[])  # where it is not needed

@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from milepost._report._page import page
 from milepost._report._run_files import RunFiles
 from milepost._report._section import Section
-from milepost._report._sections import SECTIONS
-from milepost._report._summary import header
 
 
 def report(rundir: str | Path, output: str | Path | None = None) -> Path:
@@ -30,6 +27,11 @@ def report(rundir: str | Path, output: str | Path | None = None) -> Path:
 
 def write_report(rundir: Path, output: Path | None, *, refresh_s: int | None = None) -> Path:
     """Write the page in one piece; see `report` and `page`."""
+    # what draws is loaded here: to look up the name of `report` is not to draw
+    from milepost._report._page import page
+    from milepost._report._sections import SECTIONS
+    from milepost._report._summary import header
+
     run = RunFiles(rundir)
     path = output or rundir / "report.html"
     if path.is_dir():
