@@ -26,6 +26,8 @@ class Callback:
     Attributes:
         every: when `trigger` is called: a schedule, or a string or a function that means one
             (`milepost.callbacks.schedule`). A method `every(self, moment)` does as well.
+        takes_tables: whether `on_metrics` looks at a record's tables, which are made only if a
+            monitor or a callback does, and lie on the chief alone; `setup` may change it.
         trainer: what the callback works with; there from `setup` on.
 
     Example:
@@ -40,6 +42,7 @@ class Callback:
     """
 
     every: Scheduled = "1 epoch"
+    takes_tables: bool = False
     trainer: Trainer
 
     def __init_subclass__(cls, **options: Any) -> None:

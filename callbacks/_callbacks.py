@@ -47,6 +47,7 @@ class Callbacks(Callback):
             member.trainer = self.trainer
             member.setup()
             self._ready.append(member)
+        self.takes_tables = any(member.takes_tables for member in self._ready)
 
     def before_train(self) -> None:
         """Run the hook of each, then what is due at the start."""

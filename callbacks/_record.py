@@ -8,7 +8,10 @@ from typing import Any, TypeAlias, final
 import numpy as np
 
 Table: TypeAlias = Mapping[str, Any]
-"""Columns by name: arrays of equal length, of one or two axes, of numbers, booleans or strings."""
+"""Columns by name: arrays of equal length, of one or two axes, of numbers, booleans or strings.
+
+A column of files, such as pictures, is an array of objects of one axis that holds `bytes`.
+"""
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -30,8 +33,9 @@ class Record:
         timings: what the evaluation cost, by full name, such as `"validation/time/load_s"`.
         error: why the evaluation failed; None if it did not.
         tables: the evidence, as `"<inferencer>/<table>"`; on the chief alone, and only if one of
-            its monitors takes tables or confidence intervals are asked for.
+            its monitors or callbacks takes tables or confidence intervals are asked for.
         columns: by table, which of its columns hold a metric of single rows, and its full name.
+        coverage: how many samples of each role were examined, each exactly once.
         pictures: by full name, such as `"validation/roc"`: RGB of shape (height, width, 3), uint8.
         histograms: by full name: the values whose distribution is shown, of shape (N,), floats.
 
@@ -51,6 +55,7 @@ class Record:
     error: str | None = None
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     columns: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, repr=False)
+    coverage: Mapping[str, int] = dataclasses.field(default_factory=dict)
     pictures: Mapping[str, Array] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )

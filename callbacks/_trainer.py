@@ -49,6 +49,10 @@ class Trainer(Protocol):
     def elapsed_s(self) -> float:
         """Seconds of training so far, those before a resume included."""
 
+    @property
+    def takes_tables(self) -> bool:
+        """Whether a monitor or a callback looks at the tables of records."""
+
     def get_predictor(
         self,
         inputs: Sequence[str] | None = None,

@@ -117,6 +117,11 @@ class Training(abc.ABC):
             )
         )
 
+    @property
+    def takes_tables(self) -> bool:
+        """Whether a monitor or a callback looks at the tables of records."""
+        return self.monitors.takes_tables or self._callbacks.takes_tables
+
     def get_predictor(
         self,
         inputs: Sequence[str] | None = None,

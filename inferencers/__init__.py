@@ -38,6 +38,8 @@ from milepost.inferencers._calibration import Calibration as Calibration
 from milepost.inferencers._nearest_centroid import NearestCentroid as NearestCentroid
 from milepost.inferencers._clustering import Clustering as Clustering
 from milepost.inferencers._embedding_health import EmbeddingHealth as EmbeddingHealth
+from milepost.inferencers._embedding_map import EmbeddingMap as EmbeddingMap
+from milepost.inferencers._items import Items as Items
 from milepost.inferencers._save_outputs import SaveOutputs as SaveOutputs
 from milepost.inferencers._torch_metric import TorchMetric as TorchMetric
 from milepost.inferencers._keras_metric import KerasMetric as KerasMetric

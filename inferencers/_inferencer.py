@@ -19,7 +19,10 @@ State: TypeAlias = Mapping[str, Any]
 """Totals by name: small, picklable, and such that those of two workers can be added."""
 
 Table: TypeAlias = Mapping[str, Any]
-"""Columns by name: arrays of equal length, of one or two axes, of numbers, booleans or strings."""
+"""Columns by name: arrays of equal length, of one or two axes, of numbers, booleans or strings.
+
+A column of files, such as pictures, is an array of objects of one axis that holds `bytes`.
+"""
 
 
 class Inferencer(abc.ABC):
@@ -38,6 +41,8 @@ class Inferencer(abc.ABC):
             the framework's own tensors where the framework made them.
         keep_evidence: whether `evidence` will be asked for; the runner sets it before a run, so
             that what is kept for it alone costs nothing where nobody takes it.
+        earlier_runs: how many runs before this one had their evidence taken, in the training that
+            goes on; the runner sets it before a run, so that what does not change is given once.
         will_resample: what will be drawn where `resampled` will be asked for, of what `evidence`
             gave; None where it will not be. The runner sets it before a run.
         step: steps of the training that are completed; the runner sets it before a run.
@@ -47,6 +52,7 @@ class Inferencer(abc.ABC):
     fetches: tuple[str, ...]
     roles: tuple[str, ...] = ("query",)
     keep_evidence: bool = False
+    earlier_runs: int = 0
     will_resample: Over | None = None
     step: int = 0
     arrays: ClassVar[Literal["numpy", "native"]] = "numpy"
@@ -80,7 +86,8 @@ class Inferencer(abc.ABC):
 
         It is asked for once totals are merged, of every worker. A table with a column `id` holds
         this worker's rows, one or more a sample; the runner joins those of all workers, sorted by
-        id. Any other table is whole, and the same on every worker.
+        id and, where there is a column `role`, by role. Any other table is whole, and the same on
+        every worker.
 
         A table `"queries"` or `"samples"` has one row for each. A column of a metric's name holds
         the metric of that row, NaN where the row does not count; `label` and `group`, where there

@@ -250,8 +250,9 @@ class Retrieval(PairInferencer):
 
         - `"queries"`: id, label, group (where queries have one), and each metric's value, NaN
           where R = 0;
-        - `"neighbors"`: id, rank from 1, and the neighbour's id (`neighbor`), label, score (minus
-          the squared distance for l2) and relevance, for queries with R > 0;
+        - `"neighbors"`: id, rank from 1, and the neighbour's id (`neighbor`, or `object` where
+          objects rank), label, score (minus the squared distance for l2) and relevance, for
+          queries with R > 0;
         - `"classes"`: label, number of queries with and without relevant items, and means; a row
           for each label of each level.
         """
@@ -266,7 +267,9 @@ class Retrieval(PairInferencer):
             if not self._options.scored:
                 near = rescored(near, rows, self._rows.gallery_rows, self._options.distance)
             labels, codes = self._rows.table.labels, self._rows.codes
-            tables["neighbors"] = neighbor_table(rows, codes, labels, levels, near)
+            what: Literal["neighbor", "object"] = "object" if self._objects else "neighbor"
+            near_by = neighbor_table(rows, codes, labels, levels, near, what=what)
+            tables["neighbors"] = near_by
         if self._by_class:
             tables["classes"] = class_table(levels, self._totals.of_levels(), names)
         return tables

@@ -1,7 +1,7 @@
 """The tables behind the metrics of a retrieval: queries, their neighbours, and classes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,7 +42,13 @@ def query_table(
 
 
 def neighbor_table(
-    rows: RoleRows, codes: Ints, labels: Any, levels: Sequence[Level], near: Neighbor
+    rows: RoleRows,
+    codes: Ints,
+    labels: Any,
+    levels: Sequence[Level],
+    near: Neighbor,
+    *,
+    what: Literal["neighbor", "object"] = "neighbor",
 ) -> Table:
     """Return a row for each neighbour that was kept.
 
@@ -52,6 +58,7 @@ def neighbor_table(
         labels: all labels.
         levels: which are relevant to which.
         near: the neighbours.
+        what: the name of the column that tells them: ids of rows, or objects.
     """
     relevant = {
         f"{level.prefix}relevant": level.relevance.of_neighbors(
@@ -62,7 +69,7 @@ def neighbor_table(
     return {
         "id": rows.ids[near.queries],
         "rank": near.ranks,
-        "neighbor": near.ids,
+        what: near.ids,
         "label": as_array(labels)[near.codes],
         "score": near.scores,
         **relevant,

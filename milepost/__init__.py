@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from milepost import runners as runners
     from milepost._compare import compare as compare
     from milepost._inference_model import InferenceModel as InferenceModel
+    from milepost._pictures import Pictures as Pictures
+    from milepost._report import report as report
     from milepost.callbacks import At as At
     from milepost.callbacks import Budget as Budget
     from milepost.callbacks import Callback as Callback
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
     from milepost.inferencers import Clustering as Clustering
     from milepost.inferencers import ConfusionMatrix as ConfusionMatrix
     from milepost.inferencers import EmbeddingHealth as EmbeddingHealth
+    from milepost.inferencers import EmbeddingMap as EmbeddingMap
     from milepost.inferencers import Inferencer as Inferencer
+    from milepost.inferencers import Items as Items
     from milepost.inferencers import KerasMetric as KerasMetric
     from milepost.inferencers import LabelSets as LabelSets
     from milepost.inferencers import MatchRate as MatchRate
@@ -79,6 +83,8 @@ _NAMES = {
     "milepost._inference_model": ("InferenceModel",),
     "milepost.runners": ("InferenceRunner", "evaluate", "Cache"),
     "milepost._compare": ("compare",),
+    "milepost._pictures": ("Pictures",),
+    "milepost._report": ("report",),
     "milepost.callbacks": (
         *("Loop", "Callback", "Record", "KeepBest", "EarlyStop"),
         *("Every", "At", "Budget", "at_start", "at_end"),
@@ -97,7 +103,7 @@ _NAMES = {
             "Clustering",
             "EmbeddingHealth",
         ),
-        *("SaveOutputs", "TorchMetric", "KerasMetric"),
+        *("EmbeddingMap", "Items", "SaveOutputs", "TorchMetric", "KerasMetric"),
         *("ScalarStats", "ClassificationError", "BinaryClassificationStats"),
         *("Bootstrap",),
         *("any_shared", "LabelSets", "SoftmaxVote"),

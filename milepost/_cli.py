@@ -60,6 +60,8 @@ def _prepare(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[
         )
     if options.command == "list":
         return commands.prepare_list()
+    if options.command == "report":
+        return commands.prepare_report(options.rundir, options.output, live=options.live)
     config = options.config
     if options.command == "eval":
         return commands.prepare_eval(
@@ -96,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--rundir", metavar="DIR", type=Path, help=folder)
     evaluation.add_argument("--json", action="store_true", help="print the metrics as JSON")
     _add_compare(add("compare", "compare two evaluations, query by query"))
+    report = add("report", "write one page that shows a run")
+    report.add_argument("rundir", metavar="RUNDIR", type=Path, help="the folder of a run")
+    page = "the page; by default report.html in the folder"
+    report.add_argument("--output", metavar="FILE", type=Path, help=page)
+    live = "write it anew whenever the run's files change, until interrupted"
+    report.add_argument("--live", action="store_true", help=live)
     add("list", "name inferencers, monitors and trainers, plug-ins included")
     return parser
 

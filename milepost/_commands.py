@@ -125,6 +125,23 @@ def prepare_compare(
     return show
 
 
+def prepare_report(rundir: Path, output: Path | None, *, live: bool) -> Callable[[], int]:
+    """Return what tells where the page is that shows a run, and goes on with it if it is live."""
+    from milepost._report import follow, report  # needs an extra
+
+    path = output or rundir / "report.html"
+    if not (live and rundir.is_dir()):  # one that has just begun may have logged nothing
+        report(rundir, path)
+
+    def show() -> int:
+        print(path, flush=True)
+        if live:
+            follow(rundir, path)
+        return 0
+
+    return show
+
+
 def prepare_list() -> Callable[[], int]:
     """Return what prints inferencers, monitors and trainers, with package and version."""
     text, broken = listing()

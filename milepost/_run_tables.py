@@ -1,7 +1,7 @@
 """What the folder of a run holds of each query."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -54,7 +54,7 @@ class RunTables:
         self._files: dict[str, dict[int, list[Path]]] = {}
         for folder in sorted(rundir.glob("tables/*/*")):
             if files := sorted(folder.glob("*.parquet")):
-                steps = self._files.setdefault(str(_about(files[0])["runner"]), {})
+                steps = self._files.setdefault(str(read_about(files[0])["runner"]), {})
                 steps[int(folder.name)] = files
         if not self._files:
             msg = (
@@ -92,7 +92,8 @@ class RunTables:
         return {owner: _read(each) for owner, each in files.items()}
 
 
-def _about(path: Path) -> dict[str, Any]:
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what a table that `ParquetTables` wrote says of itself."""
     from pyarrow import parquet
 
     metadata = parquet.read_schema(path).metadata or {}
@@ -105,16 +106,13 @@ def _about(path: Path) -> dict[str, Any]:
 
 def _read(paths: list[Path]) -> RunEvidence:
     """Return what the files of an inferencer hold."""
-    from pyarrow import parquet
-
     metrics: dict[str, str] = {}
     tables: dict[str, Columns] = {}
     for path in paths:
-        about = _about(path)
+        about = read_about(path)
         if about["table"] in _READ:
-            table = parquet.read_table(path)
             metrics |= about["metrics"]
-            tables[about["table"]] = {x: _array(table[x]) for x in table.column_names}
+            tables[about["table"]] = read_columns(path)
     columns = dict(unit_table(tables))
     if columns:
         order = np.argsort(columns["id"], kind="stable")
@@ -122,6 +120,20 @@ def _read(paths: list[Path]) -> RunEvidence:
     drawn = tables.get(_RESAMPLES)
     resamples = None if drawn is None else Resamples.of(drawn)
     return RunEvidence(about["inferencer"], about["scalars"], metrics, columns, resamples)
+
+
+def read_columns(path: Path, ids: Collection[Any] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of a table that `ParquetTables` wrote.
+
+    Args:
+        path: its file.
+        ids: of the rows to read; None for all.
+    """
+    from pyarrow import compute, parquet
+
+    chosen = None if ids is None else compute.field("id").isin(list(ids))
+    table = parquet.read_table(path, filters=chosen)
+    return {name: _array(table[name]) for name in table.column_names}
 
 
 def _array(column: Any) -> npt.NDArray[Any]:

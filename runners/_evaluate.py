@@ -59,4 +59,6 @@ def _monitors(rundir: str | Path | None, world: World) -> Monitors:
     if rundir is None or not world.is_chief:
         return Monitors()
     prepare_rundir(Path(rundir))
-    return Monitors(file_monitors(Path(rundir)))
+    monitors = Monitors(file_monitors(Path(rundir)))
+    monitors.open()
+    return monitors

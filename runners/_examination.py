@@ -37,13 +37,14 @@ class Result(NamedTuple):
 
     `metrics` is None where a role had no samples, which `empty` names; `tables` are those of all
     ranks, by inferencer and name, on the chief, and `columns` the names of the metrics that
-    columns of theirs hold.
+    columns of theirs hold; `coverage` tells how many samples of each role were seen.
     """
 
     metrics: dict[str, float] | None
     tables: Tables
     columns: dict[str, dict[str, str]]
     timings: dict[str, float]
+    coverage: dict[str, int]
     weights: Callable[[], Mapping[str, Any]]
     empty: str | None = None
 
@@ -72,6 +73,7 @@ class Examination:
         cache: where outputs of the model are kept for the next run; None keeps none.
         title: what the progress bar shows.
         takes_tables: whether the tables are wanted; the chief's word counts.
+        earlier_runs: how many runs of the training there were.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Examination:
         cache: Cache | None = None,
         title: str = "",
         takes_tables: bool = False,
+        earlier_runs: int = 0,
     ) -> None:
         self._feed = feed
         self._inferencers = inferencers
@@ -109,6 +112,7 @@ class Examination:
         self._cached: CacheRun | None = None
         self._title = title
         self._takes_tables = takes_tables
+        self._earlier_runs = earlier_runs
         self._keep_evidence = False
         self._stages = Stages()
         self._row_roles: set[str] = set()  # that rows said they play
@@ -138,7 +142,7 @@ class Examination:
             metrics, tables, columns = (None, {}, {}) if empty else self._compute()
             agree(world, stack.close)
         timings = self._stages.timings(sum(seen.values())) | self._cache_counts()
-        return Result(metrics, tables, columns, timings, predictor.weights, empty)
+        return Result(metrics, tables, columns, timings, seen, predictor.weights, empty)
 
     def _check(self, own: dict[str, Ids]) -> dict[str, int]:
         """Return how many samples of each role were seen on all ranks, if they were the set."""
@@ -157,6 +161,7 @@ class Examination:
     def _reset(self) -> None:
         for inferencer in self._inferencers:
             inferencer.keep_evidence = self._keep_evidence
+            inferencer.earlier_runs = self._earlier_runs
             inferencer.will_resample = self._confidence and self._confidence.over
             inferencer.step = self._step
             if isinstance(inferencer, PairInferencer):

@@ -3,6 +3,9 @@
 import itertools
 import math
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from milepost.callbacks import World
 from milepost.inferencers import Inferencer, PairInferencer, Rows
@@ -69,7 +72,14 @@ def _one_round(inferencer: PairInferencer, world: World, round: int, block_bytes
 def blocks(rows: Rows, block_bytes: int) -> list[Rows]:
     """Return the rows in blocks of about so many bytes."""
     count = len(rows["id"]) if rows else 0
-    row_bytes = sum(getattr(array, "nbytes", 0) for array in rows.values()) / max(count, 1)
+    row_bytes = sum(map(_bytes_of, rows.values())) / max(count, 1)
     step = max(1, int(block_bytes / max(row_bytes, 1)))
     pieces = [slice(k * step, (k + 1) * step) for k in range(math.ceil(count / step))]
     return [{name: array[piece] for name, array in rows.items()} for piece in pieces]
+
+
+def _bytes_of(array: Any) -> int:
+    """Return how many bytes an array takes, those of its objects included."""
+    own: int = getattr(array, "nbytes", 0)
+    has_objects = isinstance(array, np.ndarray) and array.dtype.hasobject
+    return own + (sum(map(len, array)) if has_objects else 0)

@@ -138,6 +138,7 @@ class InferenceRunner(Callback):
         self.every, self.name, self._on_error = every, name, on_error
         self._timer, self._world = Timer(every), None
         self._started, self._elapsed_s, self._disabled = None, 0.0, False
+        self._runs = 0  # of this training
         self._placement = check_placement(placement)
         self._inferencers = check_inferencers(inferencers)
         loading = Loading(batch_size, num_workers, timeout_s)
@@ -165,6 +166,10 @@ class InferenceRunner(Callback):
             confidence=check_confidence(confidence),
             cache=Cache.of(cache, self._feed.roles),
         )
+
+    def setup(self) -> None:
+        """Take the runs that follow for those of a new training."""
+        self._runs = 0
 
     def trigger(self) -> None:
         """Examine the model now; called by a training when `every` is due."""
@@ -243,6 +248,7 @@ class InferenceRunner(Callback):
             msg = f"{self.name}: the source of role {result.empty!r} is empty; nothing is logged"
             warnings.warn(msg, RuntimeWarning, stacklevel=2)
             return None
+        self._runs += 1
         metrics, timings = (
             {f"{self.name}/{key}": value for key, value in part.items()}
             for part in (result.metrics, result.timings)
@@ -251,7 +257,7 @@ class InferenceRunner(Callback):
             table: {column: f"{self.name}/{metric}" for column, metric in each.items()}
             for table, each in result.columns.items()
         }
-        evidence = partial(record, tables=result.tables, columns=columns)
+        evidence = partial(record, tables=result.tables, columns=columns, coverage=result.coverage)
         trainer.publish(evidence(scalars=metrics, timings=timings), result.weights)
         return metrics
 
@@ -263,7 +269,8 @@ class InferenceRunner(Callback):
             world,
             step=trainer.step,
             title=self.name,
-            takes_tables=trainer.monitors.takes_tables,
+            takes_tables=trainer.takes_tables,
+            earlier_runs=self._runs,
         ).run()
 
     def _survive(self, error: Exception, trainer: Trainer) -> None:

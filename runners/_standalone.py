@@ -24,6 +24,11 @@ class Standalone:
     rundir: Path | None = None
     monitors: Monitors = field(default_factory=lambda: Monitors([]))
 
+    @property
+    def takes_tables(self) -> bool:
+        """Whether a monitor looks at the tables of records."""
+        return self.monitors.takes_tables
+
     def get_predictor(
         self,
         inputs: Sequence[str] | None = None,

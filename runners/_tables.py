@@ -18,7 +18,8 @@ Tables = dict[str, Columns]
 def gather_tables(inferencer: Inferencer, world: World) -> Tables:
     """Return an inferencer's evidence of all workers, on the chief; nothing on the others.
 
-    A table with a column `id` holds the rows of all, sorted by it; of another the chief's is taken.
+    A table with a column `id` holds the rows of all, sorted by it, and by `role` where there is
+    such a column; of another the chief's is taken.
     Every rank calls it. Memory: on the chief twice what is joined, on the others blocks of 64 MiB.
     """
 
@@ -99,8 +100,15 @@ def _joined(inferencer: Inferencer, parts: dict[str, list[Rows]]) -> Tables:
             key: np.concatenate([part[key] for part in filled]) if filled[1:] else filled[0][key]
             for key in filled[0]
         }
-        if "id" in columns and (columns["id"][1:] < columns["id"][:-1]).any():
-            order = np.argsort(columns["id"], kind="stable")
-            columns = {key: column[order] for key, column in columns.items()}
-        tables[name] = columns
+        tables[name] = _sorted(columns)
     return tables
+
+
+def _sorted(columns: Columns) -> Columns:
+    """Return the rows of a table in the order of id and role, if it has such columns."""
+    if "id" not in columns:
+        return columns
+    order = np.lexsort([columns[key] for key in ("role", "id") if key in columns])
+    if (order == np.arange(len(order))).all():
+        return columns
+    return {key: column[order] for key, column in columns.items()}

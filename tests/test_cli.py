@@ -79,7 +79,7 @@ def test_an_evaluation_leaves_what_can_be_compared_in_a_folder_of_its_own(
     arguments = ["eval", DIGITS, *SMALL, "--checkpoint", "runs/digits/best.safetensors"]
     assert main([*arguments, "--rundir", "again"]) == 0
     found = {path.name for path in Path("again").iterdir()}
-    assert found == {"config.yaml", "metrics.jsonl", "tables"}
+    assert found == {"config.yaml", "environment.json", "metrics.jsonl", "tables"}
     capsys.readouterr()
     assert main(["compare", "runs/digits", "again", "--metric", "map@r", "--json"]) == 0
     (change,) = json.loads(capsys.readouterr().out)
@@ -190,7 +190,7 @@ def test_a_recipe_that_needs_an_extra_names_it(
 def test_no_command_is_an_error_that_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["rum"])
-    assert "choose from 'run', 'eval', 'compare', 'list'" in capsys.readouterr().err
+    assert "choose from 'run', 'eval', 'compare', 'report', 'list'" in capsys.readouterr().err
 
 
 OWN_PARTS = """

@@ -15,16 +15,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 FOLDERS: dict[str, str] = TOOL["package-dir"]
-LINKED = sorted(name.split(".")[1] for name in FOLDERS if name.count(".") == 1)
+LINKED = sorted(folder for folder in FOLDERS.values() if "/" not in folder and folder != "milepost")
 
 
 def module_files() -> set[str]:
     """Every file of the package, by its place in a wheel."""
     return {
-        f"{package.replace('.', '/')}/{path.name}"
+        f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder)}"
         for package, folder in FOLDERS.items()
-        for path in (ROOT / folder).iterdir()
-        if path.suffix in {".py", ".tsv", ".yaml", ".typed"}
+        for path in (ROOT / folder).rglob("*")  # which does not follow the links of milepost/
+        if path.suffix in {".py", ".tsv", ".yaml", ".typed", ".html", ".css", ".js"}
     }
 
 
@@ -97,9 +97,11 @@ def test_the_sdist_holds_what_the_wheel_needs_and_the_licence(dist: Path) -> Non
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    folders = {package.replace(".", "/"): folder for package, folder in FOLDERS.items()}
-    places = (name.rpartition("/") for name in module_files())
-    needed = {f"{folders[package]}/{file}" for package, _, file in places}
+    linked = tuple(f"milepost/{folder}/" for folder in LINKED)
+    needed = {
+        name.removeprefix("milepost/") if name.startswith(linked) else name
+        for name in module_files()
+    }
     assert needed | {"LICENSE", "README.md", "pyproject.toml"} <= names
 
 

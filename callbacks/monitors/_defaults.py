@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+from milepost.callbacks.monitors._environment import EnvironmentFile
 from milepost.callbacks.monitors._json_lines import JsonLines
 from milepost.callbacks.monitors._monitor import Monitor
 from milepost.callbacks.monitors._parquet_tables import ParquetTables
@@ -27,4 +28,8 @@ def default_monitors(rundir: Path | None, *, terminal: bool = True) -> list[Moni
 
 def file_monitors(rundir: Path) -> list[Monitor]:
     """Return what keeps the results of a run in its folder: tables, then the line that has them."""
-    return [ParquetTables(rundir / "tables"), JsonLines(rundir / "metrics.jsonl")]
+    return [
+        EnvironmentFile(rundir / "environment.json"),
+        ParquetTables(rundir / "tables"),
+        JsonLines(rundir / "metrics.jsonl"),
+    ]

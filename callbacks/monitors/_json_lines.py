@@ -16,10 +16,11 @@ class JsonLines(Monitor):
     """Writes a record a line: flat objects, which any tool for JSON lines reads.
 
     A line holds `runner`, `step`, `epoch`, `time`, `elapsed_s`, the scalars and timings by their
-    names, and `error` if there is one. NaN and infinity are null. Pictures and histograms are left
-    out, and so are records of nothing else. Each line is there for others
-    as soon as it is written. A file that is there is appended to; a last line that a killed
-    training left unfinished stays as it is, on a line of its own.
+    names, `coverage/<role>` (how many samples of a role were examined), and `error` if there is
+    one. NaN and infinity are null. Pictures and histograms are left out, and so are records of
+    nothing else. Each line is there for others as soon as it is written. A file that is there is
+    appended to; a last line that a killed training left unfinished stays as it is, on a line of
+    its own.
 
     Args:
         path: the file; its folder is made.
@@ -45,6 +46,7 @@ class JsonLines(Monitor):
             "elapsed_s": record.elapsed_s,
             **_finite(record.scalars),
             **_finite(record.timings),
+            **{f"coverage/{role}": count for role, count in record.coverage.items()},
         }
         if record.error is not None:
             line["error"] = record.error

@@ -42,6 +42,7 @@ class MLflow(Monitor):
     """
 
     takes_tables = True
+    takes_pictures = True
 
     def __init__(
         self,

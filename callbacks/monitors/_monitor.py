@@ -14,10 +14,13 @@ class Monitor(abc.ABC):
     refuses. Making one touches no file: it opens what it needs in `open`, or at the first record.
 
     Attributes:
-        takes_tables: whether it looks at a record's tables, which are made only if a monitor does.
+        takes_tables: whether it looks at a record's tables, which are made only if a monitor or a
+            callback does.
+        takes_pictures: whether it shows pictures, which `Pictures` draws only if a monitor does.
     """
 
     takes_tables: bool = False
+    takes_pictures: bool = False
 
     def describe(self, config: Mapping[str, Any]) -> None:  # noqa: B027  optional
         """Take what is known of the run, before `open`: nested mappings and lists of values."""

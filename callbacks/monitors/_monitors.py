@@ -25,6 +25,7 @@ class Monitors(Monitor):
     def __init__(self, monitors: Iterable[Monitor | Callable[[Record], object]] = ()) -> None:
         self._monitors = tuple(_as_monitor(monitor) for monitor in monitors)
         self.takes_tables = any(monitor.takes_tables for monitor in self._monitors)
+        self.takes_pictures = any(monitor.takes_pictures for monitor in self._monitors)
         self._failed: set[Monitor] = set()
         self._history: dict[str, tuple[array.array[int], array.array[float]]] = {}
 

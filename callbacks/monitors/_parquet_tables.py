@@ -21,9 +21,10 @@ class ParquetTables(Monitor):
     A table lies in `<folder>/<runner>/<step, 8 digits>/<inferencer>.<table>.parquet`. A file is
     there whole or not at all, also after a killed training; one of the same step that a resumed
     training writes anew takes its place. What names of files cannot hold is written as `%` and
-    its number. A column of two axes becomes a list a row. The schema's metadata hold, under
-    `milepost`, a JSON object: `runner`, `step`, `epoch`, `inferencer`, `table`, `metrics`: the
-    columns that are metrics, with their full names, and `scalars`: all that was logged.
+    its number. A column of two axes becomes a list a row, one of objects holds `bytes`. The
+    schema's metadata hold, under `milepost`, a JSON object: `runner`, `step`, `epoch`,
+    `inferencer`, `table`, `metrics`: the columns that are metrics, with their full names, and
+    `scalars`: all that was logged.
 
     Args:
         folder: is made in `open`, or at the first table.
@@ -97,6 +98,8 @@ def _arrow_array(array: np.ndarray[Any, Any]) -> Any:
         return pyarrow.FixedSizeListArray.from_arrays(flat, array.shape[1])
     if array.dtype.kind == "U":
         return pyarrow.array([_text(text) for text in array.tolist()], pyarrow.string())
+    if array.dtype.kind == "O":
+        return pyarrow.array(array.tolist(), pyarrow.binary())
     return pyarrow.array(array)
 
 

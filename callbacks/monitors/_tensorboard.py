@@ -27,6 +27,8 @@ class TensorBoard(Monitor):
         logdir: the folder; each run of a program adds a file of its own.
     """
 
+    takes_pictures = True
+
     def __init__(self, logdir: str | Path) -> None:
         self.logdir = Path(logdir)
         self._writer: Any = None

@@ -37,6 +37,8 @@ class WandB(Monitor):
             for a training that may be resumed, or `{"mode": "offline"}`.
     """
 
+    takes_pictures = True
+
     def __init__(
         self,
         project: str | None = None,

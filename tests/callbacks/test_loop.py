@@ -245,8 +245,8 @@ def test_a_rundir_gets_json_lines_tables_and_tensorboard(
         record = Record(runner="validation", scalars={"validation/x": 0.5}, step=3, epoch=1)
         loop.publish(record, dict)
     files = sorted(path.name for path in (tmp_path / "runs" / "one").iterdir())
-    assert files[0].startswith("events.out.tfevents.")
-    assert files[1:] == ["metrics.jsonl", "tables"]
+    assert files[1].startswith("events.out.tfevents.")
+    assert [files[0], *files[2:]] == ["environment.json", "metrics.jsonl", "tables"]
     assert "0.5000" in capsys.readouterr().out
 
 

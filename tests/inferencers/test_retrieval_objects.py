@@ -182,9 +182,9 @@ def test_the_neighbours_of_a_query_are_objects() -> None:
     retrieval.keep_evidence = True
     run([retrieval], [queries, gallery])
     near = retrieval.evidence()["neighbors"]
-    assert set(near["neighbor"]) <= set(gallery["item"])
+    assert set(near["object"]) <= set(gallery["item"])
     for own, item, label, score in zip(
-        near["id"], near["neighbor"], near["label"], near["score"], strict=True
+        near["id"], near["object"], near["label"], near["score"], strict=True
     ):
         query = queries["output"][queries["id"] == own][0]
         rows = gallery["output"][gallery["item"] == item]

@@ -358,16 +358,21 @@ def evidence() -> Any:
     """Return the tables that the chief's monitor took, and metrics with intervals."""
     taker = Taker()
     data = {"input": embeddings.numpy(), "label": labels.numpy(), "id": NAMES}
-    inferencers = [*pairs(), UnevenTables()]
+    shown = [mp.Items("input", shape=(2, 2)), mp.EmbeddingMap("input", method="pca")]
+    inferencers = [*pairs(), *shown, UnevenTables()]
     options: dict[str, Any] = {"batch_size": 3, "inputs": ("input",), "confidence": 0.9}
     runner = InferenceRunner(data, inferencers, every="at start", **options)
     with Loop(Same(), callbacks=[runner], monitors=[taker]) as loop:
         high = loop.monitors.get_latest("validation/retrieval/mrr/high")
     tables = {
-        name: {key: column.tolist() for key, column in table.items()}
+        name: {key: _readable(column) for key, column in table.items()}
         for name, table in taker.tables.items()
     }
     return {"tables": tables, "high": high}
+
+
+def _readable(column: Any) -> list[Any]:
+    return [value.hex() if isinstance(value, bytes) else value for value in column.tolist()]
 
 
 def by_time() -> list[int]:

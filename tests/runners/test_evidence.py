@@ -23,6 +23,7 @@ from milepost.inferencers import (
     Table,
 )
 from milepost.runners import InferenceRunner, evaluate
+from milepost.runners._rounds import blocks
 
 RNG = np.random.default_rng(0)
 DATA = {"output": RNG.normal(size=(40, 3)), "label": RNG.integers(0, 4, 40)}
@@ -189,7 +190,8 @@ def test_a_confidence_that_is_none_is_an_error(wrong: Any) -> None:
 
 def test_an_evaluation_with_a_folder_leaves_metrics_and_tables(tmp_path: Path) -> None:
     metrics = evaluate(None, DATA, [Retrieval(k=(1,))], name="test", rundir=tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"metrics.jsonl", "tables"}
+    found = {path.name for path in (tmp_path / "run").iterdir()}
+    assert found == {"environment.json", "metrics.jsonl", "tables"}
     table = parquet.read_table(tmp_path / "run/tables/test/00000000/retrieval.queries.parquet")
     assert np.mean(table["mrr"].to_numpy()) == pytest.approx(metrics["test/mrr"], rel=1e-12)
 
@@ -204,3 +206,29 @@ def test_a_failed_evaluation_is_told_in_its_folder(tmp_path: Path) -> None:
     with pytest.raises(CoverageError):
         evaluate(None, [DATA], [ScalarStats("label")], size=41, rundir=tmp_path)
     assert "declares 41 samples" in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_rows_of_equal_ids_come_in_the_order_of_their_roles() -> None:
+    roles = np.array(["query", "gallery", "query", "gallery"])
+    given = {"id": np.array([1, 1, 0, 0]), "role": roles, "at": np.arange(4)}
+    assert taken(Mean(given)).tables["mean/samples"]["at"].tolist() == [3, 2, 1, 0]
+
+
+def test_files_count_in_the_size_of_the_blocks_that_travel() -> None:
+    files = np.array([bytes(1000)] * 8, dtype=object)
+    parts = blocks({"id": np.arange(8), "picture": files}, 3000)
+    assert [part["id"].tolist() for part in parts] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_an_inferencer_is_told_how_many_runs_of_the_training_came_before() -> None:
+    class Counts(Mean):
+        def reset(self) -> None:
+            self.asked.append(str(self.earlier_runs))
+
+    counts = Counts()
+    runner = InferenceRunner(DATA, [counts], every="1 step")
+    for _ in range(2):
+        with Loop(None, callbacks=[runner], monitors=[]) as loop:
+            for _ in loop.steps(range(3)):
+                pass
+    assert counts.asked == ["0", "1", "2"] * 2

@@ -98,15 +98,15 @@ def test_a_failure_on_one_rank_ends_the_run_on_all_and_names_it(reports: Any) ->
 
 def test_the_chief_gets_the_evidence_of_all_ranks_as_of_one_process(reports: Any) -> None:
     alone = json.loads(json.dumps(script().evidence()))
-    names = ["retrieval/queries", "by_class/queries", "match_rate/roc", "uneven/twice"]
-    assert set(alone["tables"]) >= {*names, "uneven/whole"}
+    names = ["retrieval/queries", "by_class/queries", "match_rate/roc", "items/items"]
+    assert set(alone["tables"]) >= {*names, "embedding_map/map", "uneven/twice", "uneven/whole"}
     assert alone["tables"]["uneven/twice"]["order"] == [0, 1] * 23
     chief, *others = [report["evidence"] for report in reports]
     assert chief["tables"].keys() == alone["tables"].keys()
     for name, table in alone["tables"].items():
         assert chief["tables"][name].keys() == table.keys()
         for key, column in table.items():
-            if "id" in table and key in ("id", "order", "label"):
+            if "id" in table and key in ("id", "order", "label", "picture"):
                 assert chief["tables"][name][key] == column
             ranks, one = numbers(chief["tables"][name][key]), numbers(column)
             np.testing.assert_allclose(ranks, one, rtol=1e-12)

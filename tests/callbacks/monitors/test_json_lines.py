@@ -29,6 +29,7 @@ def test_a_line_is_flat_and_names_everything(tmp_path: Path) -> None:
             time=1000.0,
             scalars={"validation/hit_rate@1": 0.75, "validation/eer": math.nan},
             timings={"validation/time/load_s": 0.5},
+            coverage={"query": 8, "gallery": 20},
         )
     )
     monitor.write(Record(time=1001.0, scalars={"train/loss": -math.inf}, error="it broke"))
@@ -42,6 +43,8 @@ def test_a_line_is_flat_and_names_everything(tmp_path: Path) -> None:
             "validation/hit_rate@1": 0.75,
             "validation/eer": None,
             "validation/time/load_s": 0.5,
+            "coverage/query": 8,
+            "coverage/gallery": 20,
         },
         {
             "runner": None,

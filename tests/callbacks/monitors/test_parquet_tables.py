@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from milepost._run_tables import read_columns
 from milepost.callbacks import Record
 from milepost.callbacks.monitors import ParquetTables, default_monitors
 
@@ -26,6 +27,14 @@ def test_a_table_lies_under_runner_and_step_and_reads_as_it_was(tmp_path: Path) 
     assert path == tmp_path / "tables/validation/00000012/retrieval.queries.parquet"
     table = parquet.read_table(path).to_pydict()
     np.testing.assert_equal(table, columns)
+
+
+def test_files_are_written_byte_by_byte(tmp_path: Path) -> None:
+    files = np.array([b"\x89PNG\x00", b"", b"\x00"], dtype=object)
+    ParquetTables(tmp_path).write(record(id=[2, 0, 1], picture=files))
+    (path,) = tmp_path.rglob("*.parquet")
+    assert parquet.read_table(path)["picture"].to_pylist() == files.tolist()
+    assert read_columns(path, [0, 2])["picture"].tolist() == [b"\x89PNG\x00", b""]
 
 
 def test_a_record_without_tables_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""The drawings by themselves."""
+
+import matplotlib
+import numpy as np
+import pytest
+
+from milepost._report._curves import thinned
+from milepost._report._drawings import drawings
+from milepost._report._figure import COLOURS, as_pixels, as_svg
+from milepost._report._lines import Line, draw_curves
+
+ROC = {
+    "match_rate_genuine": np.array([0.2, 0.6, 1.0]),
+    "match_rate_impostor": np.array([0.0, 0.1, 1.0]),
+}
+MATRIX = {name: np.array([0, 0, 1]) for name in ("label", "count")}
+MATRIX |= {"predicted": np.array([0, 1, 1]), "count": np.array([3, 1, 2])}
+
+
+def line(name: str, *values: float) -> Line:
+    steps = np.arange(len(values), dtype=float)
+    nothing = np.full(len(values), np.nan)
+    return Line(name, steps, 10 * steps, np.array(values), nothing, nothing)
+
+
+def test_a_drawing_takes_the_name_of_its_inferencer_where_two_have_one() -> None:
+    assert list(drawings({"a/roc": ROC, "c/matrix": MATRIX})) == ["roc", "det", "confusion"]
+    assert list(drawings({"a/roc": ROC, "b/roc": ROC})) == ["a/roc", "a/det", "b/roc", "b/det"]
+    assert drawings({"a/queries": {"id": np.arange(3)}}) == {}
+
+
+def test_a_drawing_has_pixels_on_white() -> None:
+    pixels = as_pixels(drawings({"c/matrix": MATRIX})["confusion"])
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[2:] == (3,)
+    assert (pixels[0, 0] == 255).all()
+    assert (pixels != 255).mean() > 0.01
+
+
+def test_a_drawing_does_not_depend_on_the_style_that_a_user_has_set() -> None:
+    shown = [as_pixels(draw_curves([line("f1", 0.2, 0.8)]))]
+    with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "font.size": 30}):
+        shown.append(as_pixels(draw_curves([line("f1", 0.2, 0.8)])))
+        assert matplotlib.rcParams["font.size"] == 30
+    np.testing.assert_array_equal(shown[0], shown[1])
+
+
+@pytest.mark.parametrize("text", ["文字", "$x", "a\x00b", "\ud800", "_hidden", "é & <y>"])
+def test_any_text_can_be_drawn(text: str) -> None:
+    svg = as_svg(draw_curves([line(f"f1@{text}", 0.2), line("f1@2", 0.4)]), text, text)
+    shown = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    shown = shown.replace("\ud800", "\N{REPLACEMENT CHARACTER}")
+    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert f">@{shown}<" in svg
+
+
+def test_the_same_drawing_is_the_same_text() -> None:
+    first, second = (as_svg(draw_curves([line("f1", 0.2, 0.8)]), "a", "b") for _ in range(2))
+    assert first == second
+
+
+def test_the_best_value_is_the_largest_or_smallest_as_the_name_tells() -> None:
+    values = (0.5, np.nan, 0.1, 0.9)
+    assert line("map@r", *values).best == 3
+    assert line("eer", *values).best == 2
+    assert line("norm_mean", *values).best is None
+    assert line("eer", np.nan).best is None
+
+
+def test_what_was_logged_often_becomes_means_between_the_least_and_the_largest() -> None:
+    points = [(step, step / 2, float(step % 2)) for step in range(6000)]
+    thin = thinned("train/loss", points)
+    assert len(thin.steps) == 300
+    assert thin.steps[-1] == 5999
+    assert set(thin.values) == {0.5}
+    assert (set(thin.low), set(thin.high)) == ({0.0}, {1.0})
+    assert thinned("train/loss", points[:10]).values.tolist() == [0.0, 1.0] * 5
+
+
+@pytest.mark.parametrize("name", [name for name in COLOURS if name not in ("paper", "rule")])
+def test_text_of_every_colour_can_be_read_on_light_and_on_dark(name: str) -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    for paper, ink in zip(COLOURS["paper"], COLOURS[name], strict=True):
+        low, high = sorted(map(luminance, (paper, ink)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2, level AA
