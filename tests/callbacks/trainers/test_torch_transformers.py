@@ -148,6 +148,16 @@ def test_a_best_model_at_which_nobody_would_look_is_refused(tmp_path: Path) -> N
     )
 
 
+def test_the_worst_taken_for_the_best_is_a_warning(tmp_path: Path) -> None:
+    ours = mp.trainers.transformers(Steps())
+    options = {"eval_strategy": "epoch", "save_strategy": "best"}
+    plan = Plan(folder=tmp_path, epochs=1)
+    trainer = host(plan, ours, metric_for_best_model="validation/error@1", **options)
+    said = "'validation/error@1' is the minimum, but `greater_is_better` is True; say"
+    with pytest.warns(UserWarning, match=said), pytest.raises(KeyError, match="error@1"):
+        trainer.train()
+
+
 def test_a_failed_evaluation_is_never_the_best(tmp_path: Path) -> None:
     handed = Handed()
     ours = mp.trainers.transformers(Steps("3 steps", lambda step: None if step == 3 else step))
