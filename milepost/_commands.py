@@ -15,6 +15,7 @@ from milepost._compare import compare_all
 from milepost._comparison_text import comparison_text
 from milepost._listing import listing
 from milepost._recipe_file import RecipeFile
+from milepost._report import follow, report
 from milepost.callbacks import Loop
 from milepost.callbacks.monitors import Monitors, file_monitors
 from milepost.inferencers import Bootstrap, Over
@@ -127,11 +128,12 @@ def prepare_compare(
 
 def prepare_report(rundir: Path, output: Path | None, *, live: bool) -> Callable[[], int]:
     """Return what tells where the page is that shows a run, and goes on with it if it is live."""
-    from milepost._report import follow, report  # needs an extra
-
     path = output or rundir / "report.html"
-    if not (live and rundir.is_dir()):  # one that has just begun may have logged nothing
+    try:
         report(rundir, path)
+    except FileNotFoundError:
+        if not (live and rundir.is_dir()):  # a run that has just begun has logged nothing
+            raise
 
     def show() -> int:
         print(path, flush=True)

@@ -1,10 +1,15 @@
 """A run's report, written to a file."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from milepost._report._run_files import RunFiles
-from milepost._report._section import Section
+from milepost.errors import missing_extra
+
+if TYPE_CHECKING:
+    from milepost._report._section import Section
 
 
 def report(rundir: str | Path, output: str | Path | None = None) -> Path:
@@ -27,7 +32,9 @@ def report(rundir: str | Path, output: str | Path | None = None) -> Path:
 
 def write_report(rundir: Path, output: Path | None, *, refresh_s: int | None = None) -> Path:
     """Write the page in one piece; see `report` and `page`."""
-    # what draws is loaded here: to look up the name of `report` is not to draw
+    for package in ("jinja2", "matplotlib"):
+        if find_spec(package) is None:
+            raise missing_extra(package, "report")
     from milepost._report._page import page
     from milepost._report._sections import SECTIONS
     from milepost._report._summary import header
@@ -46,7 +53,7 @@ def write_report(rundir: Path, output: Path | None, *, refresh_s: int | None = N
     return path
 
 
-def _made(make: Callable[[RunFiles], Section | None], run: RunFiles) -> Section | None:
+def _made(make: Callable[[RunFiles], "Section | None"], run: RunFiles) -> "Section | None":
     """Return a section; one that cannot be made is named among the errors, and the rest is shown.
 
     A table of somebody else's may have the name of one of ours, and other columns.
