@@ -136,9 +136,9 @@ def attach() -> Section:
     ]
     note = (
         f"What an attached runner adds to each of {STEPS:,} steps while nothing is due. Trainings "
-        "of a trivial model run with it and without, in turn in one process, and the quickest of "
-        "both are compared. The steps of Lightning, Transformers and Keras take hundreds of "
-        "microseconds: on a busy machine the difference wavers."
+        "of a trivial model run with it and without, in turn in one process, and the median steps "
+        "of both are compared. The steps of Lightning and Transformers take hundreds of "
+        "microseconds: on a busy machine the difference wavers by ten."
     )
     return Section("Attached", note, rows, unit="µs a step", per_s=1e6 / STEPS)
 

@@ -1,11 +1,13 @@
 """What an attached runner adds to each step of a training while nothing is due.
 
-A training of a trivial model runs bare and attached in turn, in one process; the clock of this case
-is the time by which the quickest attached one is longer than the quickest bare one. A framework is
-a function that trains, here, and a row in `benchmarks/rows.py`.
+A training of a trivial model runs bare and attached in turn, in one process, and calls `tick` in
+each step; the clock of this case is the time by which the median attached step is longer than the
+median bare one, for all steps. A framework is a function that trains, here, and a row in
+`benchmarks/rows.py`.
 """
 
-import math
+import itertools
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,8 +17,9 @@ from benchmarks.cases.case import Case, Run
 from benchmarks.cases.loop import model
 from benchmarks.data import Array
 
-ROUNDS = 2
+ROUNDS = 4
 _added_s = 0.0
+_ticks: list[float] = []
 
 Train = Callable[[int, bool], Any]
 """Trains for so many steps, with a runner or without."""
@@ -38,24 +41,29 @@ def compared(make: Callable[[Array, Callable[[], Any]], Train]) -> Callable[...,
             return mp.InferenceRunner({"x": rows[:32]}, [mp.ScalarStats("output")], every=never)
 
         train = make(rows, runner)
-        quickest = {False: math.inf, True: math.inf}  # over all runs of the process
 
         def run() -> None:
             global _added_s
+            took: dict[bool, list[float]] = {False: [], True: []}
             for attached in (False, True) * ROUNDS:
-                quickest[attached] = min(quickest[attached], seconds(train, steps, attached))
-            _added_s += quickest[True] - quickest[False]
+                took[attached] += step_times(train, steps, attached)
+            _added_s += steps * (statistics.median(took[True]) - statistics.median(took[False]))
 
         return run
 
     return side
 
 
-def seconds(train: Train, steps: int, attached: bool) -> float:
-    """Return the CPU seconds of a training."""
-    start = time.process_time()
+def tick() -> None:
+    """Note when a step is at this place."""
+    _ticks.append(time.perf_counter())
+
+
+def step_times(train: Train, steps: int, attached: bool) -> list[float]:
+    """Return the seconds from each step of a training to the next."""
+    _ticks.clear()
     train(steps, attached)
-    return time.process_time() - start
+    return [after - before for before, after in itertools.pairwise(_ticks)]
 
 
 def loop(rows: Array, runner: Callable[[], Any]) -> Train:
@@ -66,11 +74,11 @@ def loop(rows: Array, runner: Callable[[], Any]) -> Train:
     def train(steps: int, attached: bool) -> None:
         if not attached:
             for _ in range(steps):
-                pass
+                tick()
             return
         with mp.Loop(own, callbacks=[runner()], monitors=[]) as ours:
             for _ in ours.steps(range(steps)):
-                pass
+                tick()
 
     return train
 
@@ -81,6 +89,7 @@ def maybe_run(rows: Array, runner: Callable[[], Any]) -> Train:
     def train(steps: int, attached: bool) -> None:
         ours = runner()
         for step in range(steps):
+            tick()
             if attached:
                 ours.maybe_run(own, step=step)
 
@@ -99,6 +108,7 @@ def lightning(rows: Array, runner: Callable[[], Any]) -> Train:
             self.model = model(rows)
 
         def training_step(self, batch: Any, _: int) -> Any:
+            tick()
             return self.model(batch).mean()
 
         def configure_optimizers(self) -> Any:
@@ -133,6 +143,7 @@ def transformers(rows: Array, runner: Callable[[], Any]) -> Train:
             self.model = model(rows)
 
         def forward(self, x: Any) -> Any:
+            tick()
             return {"loss": self.model(x).mean()}
 
     def train(steps: int, attached: bool) -> None:
@@ -161,7 +172,7 @@ def ignite(rows: Array, runner: Callable[[], Any]) -> Train:
     own = model(rows)
 
     def train(steps: int, attached: bool) -> None:
-        engine = Engine(lambda *_: None)
+        engine = Engine(lambda *_: tick())
         if attached:
             mp.trainers.ignite(engine, runner(), model=own, monitors=[])
         engine.run(range(steps), max_epochs=1)
@@ -181,12 +192,12 @@ def accelerate(rows: Array, runner: Callable[[], Any]) -> Train:
         if not attached:
             for _ in range(steps):
                 with accelerator.accumulate(own):
-                    pass
+                    tick()
             return
         with mp.trainers.accelerate(accelerator, own, callbacks=[runner()], monitors=[]) as ours:
             for _ in ours.steps(range(steps)):
                 with accelerator.accumulate(own):
-                    pass
+                    tick()
 
     return train
 
@@ -199,7 +210,12 @@ def keras(rows: Array, runner: Callable[[], Any]) -> Train:
     layers = framework.layers
     own = framework.Sequential([framework.Input(rows.shape[1:]), layers.Dense(1)])
     own.compile("sgd", "mse")
-    own.train_function = lambda _: {}  # its own step takes longer, and less evenly, than this case
+
+    def step(_: Any) -> dict[str, float]:  # Keras' own takes longer, and less evenly
+        tick()
+        return {}
+
+    own.train_function = step
 
     def train(steps: int, attached: bool) -> None:
         ours = [mp.trainers.keras(runner(), monitors=[])] if attached else []

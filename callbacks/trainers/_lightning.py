@@ -52,6 +52,9 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
     """
 
     state_key = "milepost"
+    # Lightning passes over hooks that are no functions, and a step is quicker for it
+    on_train_batch_start = on_before_zero_grad = on_before_optimizer_step = None
+    on_before_backward = on_after_backward = None
     _outside = "no training runs; give this to `Trainer(callbacks=...)`"
 
     def __init__(

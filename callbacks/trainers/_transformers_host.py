@@ -10,8 +10,8 @@ from typing import Any, final
 
 from transformers import Trainer
 
-# Where an error of the loop may come from: `_run_epoch` is all of it, where there is one.
-_WATCHED = ("_run_epoch", "get_batch_samples", "training_step", "_maybe_log_save_evaluate")
+_EPOCH = "_run_epoch"  # all that an error of the loop may come from; not every version has it
+_PARTS = ("get_batch_samples", "training_step", "_maybe_log_save_evaluate")
 
 
 @final
@@ -49,10 +49,12 @@ class TransformersHost:
             before_best: is called before the best weights take the place of the last.
         """
         trainer = self.trainer
-        watched = [(trainer.callback_handler, "call_event"), *((trainer, x) for x in _WATCHED)]
-        for owner, name in watched:
-            if hasattr(owner, name):
-                self._replace(owner, name, _watched(getattr(owner, name), ended))
+        names = [_EPOCH] if hasattr(trainer, _EPOCH) else _PARTS
+        for owner, name in [
+            (trainer.callback_handler, "call_event"),
+            *((trainer, x) for x in names),
+        ]:
+            self._replace(owner, name, _watched(getattr(owner, name), ended))
         load_best = trainer._load_best_model
         self._replace(trainer, "_load_best_model", lambda: (before_best(), load_best())[1])
         self._death = weakref.finalize(self._token(), _tell_of_death, ended)
