@@ -111,7 +111,10 @@ def test_every_module_is_imported_from_an_installed_wheel(installed: Path, tmp_p
         for name in module_files()
         if name.endswith(".py") and not name.endswith("__main__.py")
     )
-    frameworks = ("torch", "tensorflow", "keras", "lightning", "transformers", "ignite", "accelerate")
+    frameworks = (
+        *("torch", "tensorflow", "keras"),
+        *("accelerate", "ignite", "lightning", "transformers"),
+    )
     absent = [name for name in frameworks if find_spec(name) is None]
     program = (
         f"import importlib, sys; sys.path.insert(0, {str(installed)!r})\n"
