@@ -153,7 +153,7 @@ def _cells(wandb: Any, column: Array) -> list[Any]:
     cells: list[Any] = column.tolist()
     if column.dtype.kind not in "OU":
         return cells
-    if all(isinstance(x, bytes) and x.startswith(b"\x89PNG") for x in cells):
+    if all(isinstance(x, bytes) and x.startswith(b"\x89PNG\r\n\x1a\n") for x in cells):
         return [wandb.Image(decode_png(x)) for x in cells]
     return [x if isinstance(x, bytes) else _text(str(x)) for x in cells]
 

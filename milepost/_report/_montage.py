@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from milepost._report._figure import cut, drawn, light, new_axes
+from milepost._report._figure import cut, drawn, light, new_axes, plain
 from milepost._report._items import Item
 from milepost._report._numbers import number
 from milepost._report._worst import Card
@@ -20,8 +20,8 @@ _STEP = 100  # from a tile to the next
 _ROW = 142  # from a query to the next
 _LEFT, _TOP = 16, 32
 _SPLIT = 18  # between a query and its neighbours
-_LETTERS = 15  # in a line of a tile
-_LINES = 6  # of a tile
+_LETTERS = 14  # in a line of a tile
+_LINES = 7  # of a tile
 
 
 @drawn
@@ -78,17 +78,17 @@ def _draw_tile(
     if item.png is not None:
         _draw_picture(axes, left, top, item)
     else:
-        text = cut(id if item.text is None else item.text, _LETTERS * _LINES)
+        text = cut(id, 4 * _LETTERS) if item.text is None else plain(item.text)
         lines = textwrap.wrap(text, _LETTERS, max_lines=_LINES, placeholder="…")
         middle = left + _SIDE / 2, top + _SIDE / 2
         weight = "bold" if item.text is None else "normal"
-        axes.text(*middle, "\n".join(lines), size=9, ha="center", va="center", weight=weight)
+        axes.text(*middle, "\n".join(lines), size=8, ha="center", va="center", weight=weight)
     border = {"edgecolor": light(colour), "linestyle": line, "linewidth": 2, "fill": False}
     axes.add_patch(Rectangle((left, top), _SIDE, _SIDE, **border))
     if item.png is not None or item.text is not None:
         about.insert(0, f"{id}")
     for at, words in enumerate(about):
-        axes.text(left, top + _SIDE + 12 * (at + 1), cut(words, 18), size=9, color=light("muted"))
+        axes.text(left, top + _SIDE + 12 * (at + 1), cut(words, 17), size=9, color=light("muted"))
 
 
 def _draw_picture(axes: Axes, left: int, top: int, item: Item) -> None:

@@ -14,7 +14,7 @@ from milepost._report import _items
 from milepost._report._changed import changed_queries
 from milepost._report._query_tables import QueryTables, main_metric
 from milepost._report._run_files import RunFiles
-from milepost._report._worst import worst_queries
+from milepost._report._worst import worst_cards, worst_queries
 from milepost._report._worst_samples import worst_samples
 from milepost.inferencers._thumbnails import as_png
 
@@ -148,6 +148,17 @@ def test_a_query_stands_with_its_neighbours_right_and_wrong_told_in_words(page: 
     first = found.split("<article")[1]
     assert first.count("<li") == 5
     assert re.search(r"<code>map@r</code> 0\.\d{3}", first)
+
+
+def test_monitors_are_shown_the_queries_that_the_page_shows(rundir: Path, page: str) -> None:
+    shown = re.findall(r"<strong>query (item \d+)</strong>", section(page, "worst-queries"))
+    run = RunFiles(rundir)
+    (line,) = re.findall(r"at step (\d+)", section(page, "worst-queries"))
+    items = _items.items_of(run, "validation", NAMES.tolist())
+    cards = worst_cards(run.tables("validation", int(line)), "retrieval", items)
+    assert cards is not None
+    assert [card.id for card in cards[1]] == shown[:6]
+    assert all(card.item.picture for card in cards[1])
 
 
 def test_pictures_and_texts_are_those_of_the_query(page: str) -> None:
