@@ -83,8 +83,9 @@ def _draw_tile(
         middle = left + _SIDE / 2, top + _SIDE / 2
         weight = "bold" if item.text is None else "normal"
         axes.text(*middle, "\n".join(lines), size=8, ha="center", va="center", weight=weight)
-    border = {"edgecolor": light(colour), "linestyle": line, "linewidth": 2, "fill": False}
-    axes.add_patch(Rectangle((left, top), _SIDE, _SIDE, **border))
+    border = Rectangle((left, top), _SIDE, _SIDE, fill=False, edgecolor=light(colour))
+    border.set(linestyle=line, linewidth=2)
+    axes.add_patch(border)
     if item.png is not None or item.text is not None:
         about.insert(0, f"{id}")
     for at, words in enumerate(about):
