@@ -1,6 +1,7 @@
 """Where rows come from: each kind of data behind one interface."""
 
 import abc
+import reprlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -223,9 +224,9 @@ def check_batches(data: Any) -> None:
             where = f"field {name!r}" if isinstance(data[0], Mapping) else f"element {name}"
             msg = (
                 f"`data` must hold batches, got a {type(data).__name__} of samples: their {where} "
-                f"is a single value, {value!r} in the first; pass one dict of columns, such as "
-                '{"label": [sample["label"] for sample in samples]}, or wrap the samples in a '
-                "torch Dataset; in a batch a field holds one value a row"
+                f"is a single value, {reprlib.repr(value)} in the first; pass one dict of columns, "
+                'such as {"label": [sample["label"] for sample in samples]}, or wrap the samples '
+                "in a torch Dataset; in a batch a field holds one value a row"
             )
             raise TypeError(msg)
 
@@ -239,7 +240,7 @@ def _parts(raw: Any) -> Mapping[Any, Any]:
 
 def _is_single(value: Any) -> bool:
     """Tell whether a value is one number or text."""
-    return isinstance(value, str | bytes | int | float) or (is_array(value) and not value.shape)
+    return isinstance(value, str | bytes | int | float) or getattr(value, "ndim", 1) == 0
 
 
 def _differs(value: Any, other: Any) -> bool:
