@@ -18,6 +18,7 @@ from milepost.runners._source import (
     Loading,
     RawBatches,
     Source,
+    check_batches,
     exhausted,
     has_items,
     is_array,
@@ -215,7 +216,7 @@ def as_source(data: Any, loading: Loading) -> Source:
     """Return the source for one role's data.
 
     Raises:
-        TypeError: nothing is known that reads such data.
+        TypeError: nothing is known that reads such data, or it is a list of samples.
     """
     if is_columns(data):
         return Columns(data, loading)
@@ -230,6 +231,7 @@ def as_source(data: Any, loading: Loading) -> Source:
             f"{type(data).__name__}"
         )
         raise TypeError(msg)
+    check_batches(data)
     loading.forbid_batch_size()
     return Batches(data)
 

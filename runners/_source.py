@@ -1,6 +1,7 @@
 """Where rows come from: each kind of data behind one interface."""
 
 import abc
+import reprlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -204,6 +205,46 @@ def is_columns(data: Any) -> bool:
         return False
     beside_arrays = any(map(is_array, data.values()))
     return all(_is_column(value, of_anything=beside_arrays) for value in data.values())
+
+
+def check_batches(data: Any) -> None:
+    """Raise if a list holds samples in place of batches.
+
+    A sample has fields that are single values. A batch may hold one too that has no rows: it is
+    the same in every batch.
+
+    Raises:
+        TypeError: it holds samples.
+    """
+    if type(data) not in (list, tuple) or not data:
+        return
+    first = _parts(data[0])
+    for name, value in first.items():
+        if _is_single(value) and any(_differs(_parts(x).get(name), value) for x in data[1:]):
+            where = f"field {name!r}" if isinstance(data[0], Mapping) else f"element {name}"
+            msg = (
+                f"`data` must hold batches, got a {type(data).__name__} of samples: their {where} "
+                f"is a single value, {reprlib.repr(value)} in the first; pass one dict of columns, "
+                'such as {"label": [sample["label"] for sample in samples]}, or wrap the samples '
+                "in a torch Dataset; in a batch a field holds one value a row"
+            )
+            raise TypeError(msg)
+
+
+def _parts(raw: Any) -> Mapping[Any, Any]:
+    """Return the fields of a batch or sample by name, or by place."""
+    if isinstance(raw, Mapping):
+        return raw
+    return dict(enumerate(raw)) if isinstance(raw, tuple | list) else {}
+
+
+def _is_single(value: Any) -> bool:
+    """Tell whether a value is one number or text."""
+    return isinstance(value, str | bytes | int | float) or getattr(value, "ndim", 1) == 0
+
+
+def _differs(value: Any, other: Any) -> bool:
+    return _is_single(value) and bool(value != other)
 
 
 def has_items(data: Any) -> bool:

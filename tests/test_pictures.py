@@ -17,6 +17,7 @@ import milepost as mp
 from milepost._report import _drawings
 from milepost._report._drawings import drawings
 from milepost._report._figure import as_pixels
+from milepost._report._items import Items, rows_of
 
 RNG = np.random.default_rng(0)
 DATA = {"output": RNG.normal(size=(40, 4)), "label": np.arange(40) % 4}
@@ -76,6 +77,56 @@ def test_pictures_stand_at_the_step_of_the_evaluation() -> None:
     assert all(picture.std() > 0 for picture in shown.records[0].pictures.values())
 
 
+class Taken(Shown):
+    """Keeps whole records too."""
+
+    takes_tables = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[Mapping[str, Any]] = []
+
+    def write(self, record: mp.Record) -> None:
+        super().write(record)
+        if record.tables:
+            self.tables.append(record.tables)
+
+
+def ranked(pictures: mp.Pictures, shade: int) -> Taken:
+    """What two evaluations of queries with pictures of a shade give."""
+    image = np.full((40, 4, 4), shade, np.uint8) + np.arange(40, dtype=np.uint8)[:, None, None]
+    inferencers = [mp.Retrieval(k=1), mp.Items()]
+    runner = mp.InferenceRunner({**DATA, "image": image}, inferencers, every="1 step", inputs=())
+    taken = Taken()
+    with mp.Loop(None, callbacks=[runner, pictures], monitors=[taken]) as loop:
+        for _ in loop.steps(range(2)):
+            pass
+    return taken
+
+
+def test_items_that_come_once_in_a_training_are_shown_at_each_evaluation() -> None:
+    pictures = mp.Pictures()
+    for shade in (0, 150):  # a second training has items of its own
+        taken = ranked(pictures, shade)
+        first, second = taken.tables
+        assert "items/items" not in second
+        items = Items(dict(rows_of(first["items/items"])))
+        drawn = taken.records[1].pictures["validation/worst"]
+        np.testing.assert_array_equal(drawn, as_pixels(drawings(second, items)["worst"]))
+        assert (drawn.shape, drawn.dtype) == (
+            taken.records[0].pictures["validation/worst"].shape,
+            np.uint8,
+        )
+
+
+def test_items_without_room_are_shown_by_their_ids() -> None:
+    taken = ranked(mp.Pictures(max_memory_bytes=0), 0)
+    drawn = taken.records[1].pictures["validation/worst"]
+    np.testing.assert_array_equal(drawn, as_pixels(drawings(taken.tables[1])["worst"]))
+    with pytest.raises(ValueError, match=r"^`max_memory_bytes` must be at least 0, got -1$"):
+        mp.Pictures(max_memory_bytes=-1)
+
+
 def test_where_no_monitor_shows_pictures_nothing_is_drawn_or_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -89,7 +140,7 @@ def test_where_no_monitor_shows_pictures_nothing_is_drawn_or_kept(
 
 
 def test_a_figure_that_fails_is_a_warning_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(tables: Any) -> dict[str, Figure]:
+    def fail(*args: Any) -> dict[str, Figure]:
         msg = "no font"
         raise OSError(msg)
 

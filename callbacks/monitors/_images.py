@@ -20,6 +20,15 @@ def as_image(picture: Array) -> Any:
     return Image.fromarray(picture)
 
 
+def decode_png(file: bytes) -> Any:
+    """Return what a PNG file holds as an image of pillow's."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise missing_extra("pillow", "report") from error
+    return Image.open(io.BytesIO(file))
+
+
 def encode_png(picture: Array) -> bytes:
     """Return a picture as the bytes of a PNG file."""
     file = io.BytesIO()

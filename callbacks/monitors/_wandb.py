@@ -5,7 +5,7 @@ from typing import Any, final
 
 from milepost.callbacks._record import Array, Record, Table
 from milepost.callbacks.monitors._bins import binned
-from milepost.callbacks.monitors._images import as_image
+from milepost.callbacks.monitors._images import as_image, decode_png
 from milepost.callbacks.monitors._monitor import Monitor
 from milepost.callbacks.monitors._names import Names
 from milepost.callbacks.monitors._thinned import thinned
@@ -32,7 +32,7 @@ class WandB(Monitor):
         name: of the run that is started.
         config: what the run is made of; goes before the recipe's of `milepost run`.
         max_rows: of a table; of a larger one rows that are evenly spaced, by whole ids. W&B shows
-            no more than 10,000. 0: no tables.
+            no more than 10,000. 0: no tables. The pictures of `Items` are cells of its table.
         init: further arguments of `wandb.init`, such as `{"id": "digits-3", "resume": "allow"}`
             for a training that may be resumed, or `{"mode": "offline"}`.
     """
@@ -142,17 +142,19 @@ def _histogram(wandb: Any, values: Array) -> Any:
 
 
 def _table(wandb: Any, table: Table) -> Any:
-    """Return a table of W&B's, without the columns that hold bytes."""
-    columns = {_text(name): _cells(column) for name, column in table.items()}
+    """Return a table of W&B's, without the columns that hold files other than PNG."""
+    columns = {_text(name): _cells(wandb, column) for name, column in table.items()}
     shown = {name: x for name, x in columns.items() if not any(isinstance(y, bytes) for y in x)}
     rows = zip(*shown.values(), strict=True)
     return wandb.Table(columns=list(shown), data=[list(row) for row in rows])
 
 
-def _cells(column: Array) -> list[Any]:
+def _cells(wandb: Any, column: Array) -> list[Any]:
     cells: list[Any] = column.tolist()
     if column.dtype.kind not in "OU":
         return cells
+    if all(isinstance(x, bytes) and x.startswith(b"\x89PNG\r\n\x1a\n") for x in cells):
+        return [wandb.Image(decode_png(x)) for x in cells]
     return [x if isinstance(x, bytes) else _text(str(x)) for x in cells]
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from milepost._report._items import Items
+from milepost._report._items import Items, items_of
 from milepost._report._page import fill
 from milepost._report._query_tables import QueryRuns, QueryTables, query_runs
 from milepost._report._run_files import Evaluation, RunFiles
@@ -87,7 +87,7 @@ def _compared(
     up = [at for at in order[:_MOST] if gains[at] > 0]
     down = [at for at in np.argsort(gains, kind="stable")[:_MOST].tolist() if gains[at] < 0]
     chosen = [(int(rows[at]), int(others[at])) for at in (*up, *down)]
-    items = Items(run, runs.runner, _ids(before, after, chosen))
+    items = items_of(run, runs.runner, _ids(before, after, chosen))
     pairs = [
         Pair(card(before, row, items), card(after, other, items), at < len(up))
         for at, (row, other) in enumerate(chosen)
@@ -95,7 +95,8 @@ def _compared(
     signs = np.sign(gains)
     up_count, down_count, same = (int((signs == each).sum()) for each in (1, -1, 0))
     counts = up_count, down_count, same
-    return Comparison(before.evaluation, after.evaluation, why, counts, pairs, items)
+    evaluations = runs.evaluations[first], runs.evaluations[second]
+    return Comparison(*evaluations, why, counts, pairs, items)
 
 
 def _ids(before: QueryTables, after: QueryTables, chosen: list[tuple[int, int]]) -> list[Any]:

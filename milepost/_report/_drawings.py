@@ -1,18 +1,19 @@
 """What the tables of one evaluation look like."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
 from milepost._report._confusion import draw_confusion
 from milepost._report._health import draw_spectrum
+from milepost._report._items import Items
 from milepost._report._map import draw_map
+from milepost._report._montage import draw_worst
 from milepost._report._reliability import draw_reliability
-from milepost._report._run_files import Columns
+from milepost._report._run_files import Columns, Tables
 from milepost._report._thresholds import draw_det, draw_roc, draw_scores, points_of
-
-Tables = Mapping[str, Columns]
+from milepost._report._worst import worst_cards
 
 _POINTS = "operating_points"
 _DRAW: dict[str, tuple[str, Callable[[Columns, Columns | None], Figure]]] = {
@@ -26,12 +27,15 @@ _DRAW: dict[str, tuple[str, Callable[[Columns, Columns | None], Figure]]] = {
 }
 """By drawing: the table that it is made of, beside the operating points if there are any."""
 
+_NO_ITEMS = Items({})
 
-def drawings(tables: Tables) -> dict[str, Figure]:
+
+def drawings(tables: Tables, items: Items = _NO_ITEMS) -> dict[str, Figure]:
     """Return the drawings of an evaluation, as the report has them.
 
     Args:
         tables: columns as `"<inferencer>/<table>"`.
+        items: what the rows look like.
 
     Returns:
         By name: `"roc"`, or `"<inferencer>/roc"` where several inferencers give one.
@@ -42,6 +46,10 @@ def drawings(tables: Tables) -> dict[str, Figure]:
         for name, (source, draw) in _DRAW.items()
         if source == kind
     }
+    for owner in dict.fromkeys(key.rpartition("/")[0] for key in tables):
+        worst = worst_cards(tables, owner, items)
+        if worst is not None:
+            found[owner, "worst"] = draw_worst(*worst)
     counts = Counter(name for _, name in found)
     return {
         name if counts[name] == 1 else f"{owner}/{name}": figure

@@ -46,23 +46,19 @@ class QueryTables:
     """The queries of one evaluation of one inferencer.
 
     Args:
-        evaluation: when it was.
         metric: the column that tells how well a query went.
         queries: the table `queries`.
         neighbors: the table `neighbors`; None where there is none.
 
     Attributes:
-        evaluation: when it was.
         metric: what `values` are.
         ids: shape (Q,).
         labels: for people, None where there are none.
         values: shape (Q,), NaN where a query does not count.
     """
 
-    def __init__(
-        self, evaluation: Evaluation, metric: str, queries: Columns, neighbors: Columns | None
-    ) -> None:
-        self.evaluation, self.metric = evaluation, metric
+    def __init__(self, metric: str, queries: Columns, neighbors: Columns | None) -> None:
+        self.metric = metric
         self.ids = queries["id"]
         self.labels = as_texts(queries["label"]) if "label" in queries else None
         self.values: Floats = queries[metric].astype(np.float64)
@@ -138,6 +134,7 @@ class QueryRuns:
         runner: as given.
         inferencer: as given.
         metric: as given.
+        evaluations: by step.
         steps: of the evaluations, ascending.
         best_step: that of the one whose metric was best; the last where that is not known.
     """
@@ -153,12 +150,12 @@ class QueryRuns:
     ) -> None:
         self._run, self.runner, self.inferencer, self.metric = run, runner, inferencer, metric
         self._table = f"{inferencer}/{unit}"
-        self._evaluations = {
+        self.evaluations: dict[int, Evaluation] = {
             each.step: each
             for each in run.evaluations.get(runner, ())
             if each.step in run.steps(runner)
         }
-        self.steps = list(self._evaluations)
+        self.steps = list(self.evaluations)
         self.best_step = self._best()
 
     def read(self, step: int) -> QueryTables | None:
@@ -167,11 +164,11 @@ class QueryRuns:
         if queries is None or self.metric not in queries or not len(queries["id"]):
             return None
         near = self._run.table(self.runner, f"{self.inferencer}/neighbors", step)
-        return QueryTables(self._evaluations[step], self.metric, queries, near)
+        return QueryTables(self.metric, queries, near)
 
     def logged(self, step: int) -> float:
         """Return the metric of an evaluation, NaN if it was not logged."""
-        metrics = self._evaluations[step].metrics
+        metrics = self.evaluations[step].metrics
         names = self.metric, f"{self.inferencer}/{self.metric}"
         return next((metrics[name] for name in names if name in metrics), np.nan)
 

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from milepost._run_tables import read_about, read_columns
 
 Columns = Mapping[str, npt.NDArray[Any]]
+Tables = Mapping[str, Columns]
+"""Columns by `"<inferencer>/<table>"`."""
 
 _PICTURES = 6_000_000  # characters in a page
 _TIMINGS = ("time/", "cache/", "samples_per_s", "peak_memory_bytes")

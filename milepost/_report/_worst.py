@@ -2,13 +2,20 @@
 
 from typing import Any, NamedTuple
 
-from milepost._report._items import Item, Items
+from milepost._report._items import Item, Items, items_of
 from milepost._report._page import fill
-from milepost._report._query_tables import Near, QueryRuns, QueryTables, query_runs
-from milepost._report._run_files import RunFiles
+from milepost._report._query_tables import (
+    Near,
+    QueryRuns,
+    QueryTables,
+    main_metric,
+    query_runs,
+)
+from milepost._report._run_files import RunFiles, Tables
 from milepost._report._section import Section
 
-_MOST = 10  # queries
+_MOST = 10  # queries of the page
+_DRAWN = 6  # queries of a picture
 
 
 class Tile(NamedTuple):
@@ -70,16 +77,36 @@ def shown_ids(tables: QueryTables, rows: list[int]) -> list[Any]:
     return ids
 
 
+def worst_cards(tables: Tables, inferencer: str, items: Items) -> tuple[str, list[Card]] | None:
+    """Return the metric of an inferencer that ranks, and the queries of one evaluation to show.
+
+    Args:
+        tables: of the evaluation.
+        inferencer: whose.
+        items: what rows look like.
+
+    Returns:
+        None if it does not rank, or no query could have gone better.
+    """
+    queries, near = (tables.get(f"{inferencer}/{name}") for name in ("queries", "neighbors"))
+    metric = None if queries is None or near is None else main_metric(queries)
+    if queries is None or metric is None:
+        return None
+    found = QueryTables(metric, queries, near)
+    cards = [card(found, row, items) for row in found.worst(_DRAWN).tolist()]
+    return (metric, cards) if cards else None
+
+
 def _worst(run: RunFiles, runs: QueryRuns) -> dict[str, Any] | None:
     """Return what the template shows of one inferencer."""
     tables = runs.read(runs.best_step)
     if tables is None:
         return None
     rows = tables.worst(_MOST).tolist()
-    items = Items(run, runs.runner, shown_ids(tables, rows))
+    items = items_of(run, runs.runner, shown_ids(tables, rows))
     return {
         "runs": runs,
-        "at": tables.evaluation,
+        "at": runs.evaluations[runs.best_step],
         "cards": [card(tables, row, items) for row in rows],
         "items": items,
     }

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from milepost._report._items import Item, Items
+from milepost._report._items import Item, items_of
 from milepost._report._numbers import number
 from milepost._report._page import fill
 from milepost._report._query_tables import QueryRuns, as_texts, main_metric, telling
@@ -43,7 +43,7 @@ def _worst(run: RunFiles, runner: str) -> dict[str, Any] | None:
         return None
     rows = found.worst(_MOST).tolist()
     ids = [found.ids[row].item() for row in rows]
-    items = Items(run, runner, ids)
+    items = items_of(run, runner, ids)
     words = _words(run, runner, names, runs.best_step)
     samples = [
         Sample(
@@ -53,7 +53,12 @@ def _worst(run: RunFiles, runner: str) -> dict[str, Any] | None:
         )
         for own, row in zip(ids, rows, strict=True)
     ]
-    return {"runs": runs, "at": found.evaluation, "samples": samples, "items": items}
+    return {
+        "runs": runs,
+        "at": runs.evaluations[runs.best_step],
+        "samples": samples,
+        "items": items,
+    }
 
 
 def _words(run: RunFiles, runner: str, names: list[str], step: int) -> dict[Any, list[str]]:

@@ -7,7 +7,10 @@ import pytest
 from milepost._report._curves import thinned
 from milepost._report._drawings import drawings
 from milepost._report._figure import COLOURS, as_pixels, as_svg
+from milepost._report._items import Item, Items
 from milepost._report._lines import Line, draw_curves
+from milepost._report._remembered import RememberedItems
+from milepost.inferencers._thumbnails import as_png
 
 ROC = {
     "match_rate_genuine": np.array([0.2, 0.6, 1.0]),
@@ -27,6 +30,78 @@ def test_a_drawing_takes_the_name_of_its_inferencer_where_two_have_one() -> None
     assert list(drawings({"a/roc": ROC, "c/matrix": MATRIX})) == ["roc", "det", "confusion"]
     assert list(drawings({"a/roc": ROC, "b/roc": ROC})) == ["a/roc", "a/det", "b/roc", "b/det"]
     assert drawings({"a/queries": {"id": np.arange(3)}}) == {}
+
+
+RANKED = {
+    "r/queries": {
+        "id": np.array(["a", "b", "c"]),
+        "label": np.array(["<b>", "$x$", "c"]),
+        "map@r": np.array([0.25, 0.0, 1.0]),
+    },
+    "r/neighbors": {
+        "id": np.array(["a", "a", "b", "c"]),
+        "rank": np.array([2, 1, 1, 1]),
+        "neighbor": np.array(["c", "b", "a", "a"]),
+        "label": np.array(["<b>", "$x$", "a", "c"]),
+        "score": np.array([0.5, 0.75, 0.25, 1.0]),
+        "relevant": np.array([True, False, False, True]),
+    },
+}
+"""Of three queries the last could not be better."""
+FACE = as_png(np.arange(12, dtype=np.uint8).reshape(3, 4, 1), 96)
+
+
+def test_the_worst_queries_stand_with_their_nearest_neighbours_and_how_right_they_are() -> None:
+    items = Items({("a", "query"): Item(FACE), ("b", "query"): Item(text="What b says.\n$")})
+    figure = drawings(RANKED, items)["worst"]
+    as_pixels(figure)
+    (axes,) = figure.axes
+    told = [text.get_text() for text in axes.texts[1:]]
+    assert told == [
+        *("query", "What b says. $", "b", "label $x$", "map@r 0.000"),
+        *("✗ wrong", "a", "label a", "0.250"),  # with a picture
+        *("query", "a", "label <b>", "map@r 0.250"),
+        *("✗ wrong", "What b says. $", "b", "label $x$", "0.750"),
+        *("✓ right", "c", "label <b>", "0.500"),  # neither picture nor text
+    ]
+    assert len(axes.images) == 2
+    lines = [patch.get_linestyle() for patch in axes.patches]
+    assert lines == ["solid", "dashed", "solid", "dashed", "solid"]
+
+
+def test_where_no_query_could_be_better_none_is_drawn() -> None:
+    ideal = {**RANKED["r/queries"], "map@r": np.ones(3)}
+    assert drawings({**RANKED, "r/queries": ideal}) == {}
+    assert drawings({"r/queries": RANKED["r/queries"]}) == {}
+    assert list(drawings({**RANKED, **{f"s{x[1:]}": y for x, y in RANKED.items()}})) == [
+        *("r/worst", "s/worst"),
+    ]
+
+
+def rows(role: str, *ids: str, texts: str = "text") -> dict[str, np.ndarray]:
+    table = {"id": np.array(ids), "role": np.array([role] * len(ids))}
+    pictures = np.array([FACE] * len(ids), object)
+    return {**table, "picture": pictures, "text": np.array([texts] * len(ids))}
+
+
+def test_rows_are_remembered_within_bounds_and_queries_first() -> None:
+    size = 300 + len(FACE) + 4 * len("text")
+    items = RememberedItems(2 * size)
+    both = {"i/items": rows("gallery", "a", "b"), "j/items": rows("query", "a")}
+    items.add("v", {**RANKED, **both})
+    items.add("v", {**RANKED, "i/items": rows("query", "a")})  # known
+    kept = items.of("v", has_gallery=True)
+    whole = Item(FACE, "text")
+    assert [kept.query("a"), kept.neighbor("a"), kept.neighbor("b")] == [whole, whole, Item()]
+    items.add("v", {**RANKED, "i/items": rows("query", "a", texts="")})
+    items.add("v", {**RANKED, "i/items": rows("query", "a", texts="many words")})
+    assert items.of("v", has_gallery=True).query("a").text == ""  # no room for more
+
+
+def test_rows_of_a_runner_that_ranks_nothing_are_not_remembered() -> None:
+    items = RememberedItems(10**6)
+    items.add("v", {"i/items": rows("query", "a")})
+    assert not items.of("v", has_gallery=False).are_kept
 
 
 def test_a_drawing_has_pixels_on_white() -> None:

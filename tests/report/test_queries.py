@@ -13,12 +13,10 @@ import milepost as mp
 from milepost._report import _items
 from milepost._report._changed import changed_queries
 from milepost._report._query_tables import QueryTables, main_metric
-from milepost._report._run_files import Evaluation, RunFiles
-from milepost._report._worst import worst_queries
+from milepost._report._run_files import RunFiles
+from milepost._report._worst import worst_cards, worst_queries
 from milepost._report._worst_samples import worst_samples
 from milepost.inferencers._thumbnails import as_png
-
-AT = Evaluation(0, None, 0.0, 0.0, {}, {}, {}, {})
 
 
 def tables(values: Any, near: Any = (), metric: str = "map@r", **columns: Any) -> QueryTables:
@@ -33,7 +31,7 @@ def tables(values: Any, near: Any = (), metric: str = "map@r", **columns: Any) -
         "score": np.array(scores, np.float32),
         "relevant": np.array(right, bool),
     }
-    return QueryTables(AT, metric, queries, table)
+    return QueryTables(metric, queries, table)
 
 
 def worst(found: QueryTables, most: int = 9) -> str:
@@ -75,7 +73,7 @@ def test_relevance_is_that_of_the_level_of_the_metric() -> None:
     near = {"id": np.array(["a"]), "rank": np.ones(1), "object": np.array(["x"])}
     near |= {"score": np.ones(1), "genus/relevant": np.ones(1, bool), "grade": np.array([np.nan])}
     queries = {"id": np.array(["a"]), "genus/mrr": np.zeros(1)}
-    (only,) = QueryTables(AT, "genus/mrr", queries, near).neighbors_of(0)
+    (only,) = QueryTables("genus/mrr", queries, near).neighbors_of(0)
     assert only == ("x", True, "not judged", 1.0, True)
 
 
@@ -152,6 +150,17 @@ def test_a_query_stands_with_its_neighbours_right_and_wrong_told_in_words(page: 
     assert re.search(r"<code>map@r</code> 0\.\d{3}", first)
 
 
+def test_monitors_are_shown_the_queries_that_the_page_shows(rundir: Path, page: str) -> None:
+    shown = re.findall(r"<strong>query (item \d+)</strong>", section(page, "worst-queries"))
+    run = RunFiles(rundir)
+    (line,) = re.findall(r"at step (\d+)", section(page, "worst-queries"))
+    items = _items.items_of(run, "validation", NAMES.tolist())
+    cards = worst_cards(run.tables("validation", int(line)), "retrieval", items)
+    assert cards is not None
+    assert [card.id for card in cards[1]] == shown[:6]
+    assert all(card.item.picture for card in cards[1])
+
+
 def test_pictures_and_texts_are_those_of_the_query(page: str) -> None:
     first = section(page, "worst-queries").split("<article")[1]
     (name,) = re.findall(r"<strong>query (item \d+)</strong>", first)
@@ -222,11 +231,11 @@ def test_a_neighbour_of_the_gallery_is_not_a_query_of_the_same_id(tmp_path: Path
         for role, value in (("query", 10), ("gallery", 200))
     }
     mp.evaluate(None, parts, [mp.Retrieval(), mp.Items()], rundir=tmp_path / "both")
-    items = _items.Items(RunFiles(tmp_path / "both"), "validation", ["item 3"])
+    items = _items.items_of(RunFiles(tmp_path / "both"), "validation", ["item 3"])
     assert items.query("item 3").picture != items.neighbor("item 3").picture
     only = mp.Items(roles=("query",))
     mp.evaluate(None, parts, [mp.Retrieval(), only], rundir=tmp_path / "query")
-    items = _items.Items(RunFiles(tmp_path / "query"), "validation", ["item 3"])
+    items = _items.items_of(RunFiles(tmp_path / "query"), "validation", ["item 3"])
     assert items.query("item 3").picture
     assert items.neighbor("item 3") == _items.Item()
 
@@ -235,10 +244,10 @@ def test_pictures_that_have_no_room_are_counted(rundir: Path, page: str) -> None
     assert page
     run = RunFiles(rundir)
     room = run.picture_room
-    assert _items.Items(run, "validation", NAMES[:1]).left_out == 0
+    assert _items.items_of(run, "validation", NAMES[:1]).left_out == 0
     one = room - run.picture_room
     run.picture_room = int(one * 2.5)
-    items = _items.Items(run, "validation", NAMES.tolist())
+    items = _items.items_of(run, "validation", NAMES.tolist())
     assert items.left_out == 22
     assert items.query(NAMES[1]).picture is not None
     assert items.query(NAMES[2]) == _items.Item(text="<script>alert(2)</script> text")

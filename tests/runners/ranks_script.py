@@ -318,13 +318,24 @@ def alone() -> Any:
 
 
 def own_buffers() -> Any:
-    """Return the metrics of a model whose BatchNorm saw other batches on each rank."""
-    model = nn.BatchNorm1d(1, affine=False)
+    """Return the metrics of a model whose BatchNorm saw other batches on each rank.
+
+    Of all ranks together, the model handed over bare and wrapped, on one device and on two; then
+    of each rank alone; last its own statistics afterwards.
+    """
+    model = nn.BatchNorm1d(1)
+    wrapped = DistributedDataParallel(model)
     rank, _ = rank_and_size()
     assert model.running_mean is not None
     model.running_mean.fill_(float(rank))
-    metrics = evaluate(model, {"input": wrong[:, None].numpy()}, [ScalarStats("output")])
-    return metrics, model.running_mean.item()
+    data = {"input": wrong[:, None].numpy()}
+
+    def measure(model: nn.Module, placement: Any = None) -> float:
+        metrics = evaluate(model, data, [ScalarStats("output")], placement=placement)
+        return metrics["validation/output"]
+
+    together = [measure(x, y) for x in (model, wrapped) for y in (None, ["cpu", "cpu"])]
+    return together, measure(wrapped, "local"), model.running_mean.item()
 
 
 def sharded(rundir: Path) -> Any:

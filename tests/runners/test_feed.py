@@ -109,6 +109,37 @@ def test_a_generator_that_was_read_elsewhere_is_exhausted() -> None:
         read(generator)
 
 
+@pytest.mark.parametrize(
+    ("samples", "where"),
+    [
+        ([{"x": np.ones(3), "label": at} for at in (4, 5)], "field 'label' is a single value, 4"),
+        (({"x": np.ones(3), "label": str(at)} for at in "ab"), "field 'label'.* value, 'a'"),
+        ([(np.ones((1, 3)), np.float32(at)) for at in (1, 2)], "element 1 is a single value"),
+        ([(values[0], values[at]) for at in (1, 1, 2)], "element 1 is a single value"),
+    ],
+)
+def test_a_list_of_samples_is_an_error_that_says_what_to_do(samples: Any, where: str) -> None:
+    message = (
+        rf"^`data` must hold batches, got a list of samples: their {where}.* in the first; pass"
+    )
+    with pytest.raises(TypeError, match=message) as caught:
+        evaluate(None, list(samples), [Retrieval(k=1)])
+    assert str(caught.value).endswith("in a batch a field holds one value a row")
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [{"value": values[at : at + 1], "label": [at]} for at in range(N)],  # of one row each
+        [{"value": values[at : at + 1], "scale": 2.0, "kind": "a"} for at in range(N)],
+        [(values[at : at + 1], np.array([at])) for at in range(N)],
+        [values[at : at + 1] for at in range(N)],
+    ],
+)
+def test_batches_of_one_row_and_with_constants_are_no_samples(batches: Any) -> None:
+    assert len(read(batches)) == N
+
+
 def test_data_of_no_known_kind_is_an_error() -> None:
     with pytest.raises(
         TypeError, match=r"^`data` must be a torch Dataset or DataLoader, .*, got int$"

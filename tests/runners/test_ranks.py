@@ -130,8 +130,9 @@ def test_the_chief_decides_when_a_function_says_when(reports: Any) -> None:
 
 def test_every_rank_examines_the_chiefs_buffers_and_keeps_its_own(reports: Any) -> None:
     for rank, report in enumerate(reports):
-        metrics, own = report["own_buffers"]
-        assert metrics == {"validation/output": pytest.approx(0.2, abs=1e-5)}
+        together, alone, own = report["own_buffers"]
+        assert together == [pytest.approx(0.2, abs=1e-5)] * 4
+        assert alone == pytest.approx(0.2 - rank, abs=1e-4)
         assert own == rank
 
 

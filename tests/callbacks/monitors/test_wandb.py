@@ -12,6 +12,7 @@ from PIL import Image
 
 from milepost.callbacks import Loop, Record, Solo
 from milepost.callbacks.monitors import WandB
+from milepost.callbacks.monitors._images import encode_png
 from tests.callbacks.monitors.offline_runs import read_records, read_rows
 from tests.pages import block, blocks_only_shown
 
@@ -22,7 +23,8 @@ QUERIES = {
     "label": np.array(["a", "b"] * 5, object),
     "mrr": np.array([math.nan, *range(9)]),
     "pair": np.arange(20).reshape(10, 2),
-    "picture": np.array([b"\x89PNG"] * 10, object),
+    "file": np.array([b"\x89PNG"] * 10, object),
+    "picture": np.array([encode_png(PICTURE)] * 10, object),
 }
 RECORDS = [
     Record(
@@ -125,8 +127,18 @@ def test_a_large_table_is_thinned(folder: Path) -> None:
     assert (row[f"{name}/_type"], row[f"{name}/nrows"]) == ("table-file", 5)
     path = next(folder.glob("wandb/offline-run-*/files")) / row[f"{name}/path"]
     table = json.loads(path.read_text())
-    assert table["columns"] == ["id", "label", "mrr", "pair"]
-    assert table["data"][1:3] == [[2, "a", 1.0, [4, 5]], [4, "a", 3.0, [8, 9]]]
+    assert table["columns"] == ["id", "label", "mrr", "pair", "picture"]
+    rows = [values[:4] for values in table["data"][1:3]]
+    assert rows == [[2, "a", 1.0, [4, 5]], [4, "a", 3.0, [8, 9]]]
+
+
+def test_pictures_in_a_table_are_files_of_its_artifact(folder: Path) -> None:
+    (artifact,) = read_records(folder, "artifact")
+    files = {entry.path: entry.local_path for entry in artifact.manifest.contents}
+    (name,) = (path for path in files if path.endswith("queries.table.json"))
+    cells = [values[4] for values in json.loads(Path(files[name]).read_text())["data"]]
+    assert [cell["_type"] for cell in cells] == ["image-file"] * 5
+    assert np.array_equal(np.asarray(Image.open(files[cells[0]["path"]])), PICTURE)
 
 
 def test_the_run_is_what_was_asked_for_with_its_configuration(folder: Path) -> None:

@@ -19,10 +19,10 @@ from tests.callbacks.trainers.contract import METRIC, Samples
 HELD_OUT = Samples(13, seed=1)  # not the same number on each rank
 
 
-def linear() -> nn.Module:
-    """A model without buffers, in which ranks differ."""
+def net_with_buffers() -> nn.Module:
+    """A model with BatchNorm, whose statistics differ between the ranks of a training."""
     torch.manual_seed(0)
-    return nn.Linear(4, 3)
+    return nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
 
 
 def runner(**options: Any) -> mp.InferenceRunner:
@@ -31,15 +31,16 @@ def runner(**options: Any) -> mp.InferenceRunner:
 
 
 def seen(trainer: Any, net: nn.Module) -> dict[str, Any]:
-    """What a rank saw, and what it measures of the same weights by itself."""
+    """What a rank saw, and what it measures by itself of its own model."""
     alone = runner(placement="local").maybe_run(net, epoch=1)
     assert alone is not None
     history = trainer.monitors.get_history(METRIC)
-    return {"history": history, "step": trainer.step, "alone": alone[METRIC]}
+    mean = net.get_buffer("0.running_mean").tolist()
+    return {"history": history, "step": trainer.step, "alone": alone[METRIC], "mean": mean}
 
 
 def in_a_loop(accelerator: hf.Accelerator, folder: Path) -> dict[str, Any]:
-    net: Any = linear()
+    net: Any = net_with_buffers()
     optimizer: Any = torch.optim.SGD(net.parameters(), 0.1)
     loader: Any = DataLoader(Samples(), 4)
     net, optimizer, loader = accelerator.prepare(net, optimizer, loader)
@@ -56,7 +57,7 @@ def in_a_loop(accelerator: hf.Accelerator, folder: Path) -> dict[str, Any]:
 
 
 def in_an_engine(folder: Path) -> dict[str, Any]:
-    net: Any = idist.auto_model(linear())
+    net: Any = idist.auto_model(net_with_buffers())
     samples = Samples()
     mine = Subset(TensorDataset(samples.image, samples.label), range(idist.get_rank(), 24, 2))
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
