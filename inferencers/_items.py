@@ -118,7 +118,7 @@ class Items(Inferencer):
         """Return `"items"`: id, role, and `picture` (a PNG file) or `text` or both."""
         if not self._rows:
             return {}
-        keys = sorted(self._rows, key=lambda key: (key[1], key[0]))
+        keys = sorted(self._rows)  # ids of another role may be of another kind
         roles, ids = zip(*keys, strict=True)
         columns = zip(*(self._rows[key] for key in keys), strict=True)
         table = {"id": np.array(ids), "role": np.array(roles)}

@@ -100,11 +100,14 @@ def _square(matrix: Columns) -> tuple[list[Any], Any, Any]:
     both = np.concatenate([matrix["label"], matrix["predicted"]])
     names, codes = np.unique(both, return_inverse=True)
     rows, columns = codes.reshape(2, -1)
-    counts = np.zeros((len(names), len(names)))
-    counts[rows, columns] = matrix["count"]
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.where(totals > 0, totals, 1)
-    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    totals = np.bincount(rows, matrix["count"], len(names))
+    off = np.where(rows == columns, 0, matrix["count"])
+    wrong = np.bincount(rows, off, len(names)) + np.bincount(columns, off, len(names))
     chosen = np.sort(np.argsort(-wrong, kind="stable")[:_MOST])
-    square = np.ix_(chosen, chosen)
-    return names[chosen].tolist(), shares[square], counts[square]
+    place = np.full(len(names), -1)
+    place[chosen] = np.arange(len(chosen))
+    shown = (place[rows] >= 0) & (place[columns] >= 0)
+    counts = np.zeros((len(chosen), len(chosen)))  # of all classes it could exceed the memory
+    counts[place[rows[shown]], place[columns[shown]]] = matrix["count"][shown]
+    own = totals[chosen][:, None]
+    return names[chosen].tolist(), counts / np.where(own > 0, own, 1), counts
