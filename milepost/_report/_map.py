@@ -46,7 +46,7 @@ def draw_map(columns: Columns) -> Figure:
     classes = _classes(columns)
     lines = -(-len(classes) // _COLUMNS) if "label" in columns else 0
     figure, axes = new_axes(420, 400 + 18 * lines, left=14, bottom=14 + 18 * lines)
-    for name, (rows, colour, marker) in classes.items():
+    points = [
         axes.scatter(
             columns["x"][rows],
             columns["y"][rows],
@@ -55,13 +55,16 @@ def draw_map(columns: Columns) -> Figure:
             color=light(colour),
             alpha=0.75,
             linewidths=0,
-            label=plain(_short(name)),
         )
+        for rows, colour, marker in classes.values()
+    ]
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
     if lines:
-        axes.legend(
+        legend = axes.legend(
+            points,
+            ["?"] * len(points),  # it would leave out names that begin with `_`
             loc="upper center",
             bbox_to_anchor=(0.5, -0.01),
             ncols=_COLUMNS,
@@ -70,6 +73,8 @@ def draw_map(columns: Columns) -> Figure:
             columnspacing=1.2,
             borderaxespad=0.2,
         )
+        for text, name in zip(legend.get_texts(), classes, strict=True):
+            text.set_text(plain(_short(name)))
     return figure
 
 

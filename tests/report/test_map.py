@@ -57,6 +57,10 @@ def test_texts_of_the_user_stay_texts() -> None:
     assert as_pixels(figure).std() > 0
 
 
+def test_names_that_begin_with_an_underscore_stand_in_the_legend() -> None:
+    assert legend(draw_map(columns(["_a", "_b", "_b"]))) == ["_a", "_b"]
+
+
 def test_labels_of_several_columns_and_none_at_all() -> None:
     assert legend(draw_map(columns([[1, 2], [1, 3]]))) == ["1 / 2", "1 / 3"]
     bare = columns([0, 0])
