@@ -55,11 +55,12 @@ def test_whether_pictures_are_shown_is_known_when_the_training_begins(
 def test_loggers_that_show_pictures_are_given_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     names = ("CSVLogger", "TensorBoardLogger")
     loggers = [getattr(lightning.loggers, name)(tmp_path, name, "0") for name in names]
-    loggers.append(lightning.loggers.WandbLogger(save_dir=tmp_path, project="digits"))
+    loggers.append(
+        lightning.loggers.WandbLogger(save_dir=tmp_path, project="digits", mode="offline")
+    )
     ours = mp.trainers.lightning(Measure(), Pictures())
     module = Module(Plan(folder=tmp_path, epochs=2))
     with warnings.catch_warnings():
