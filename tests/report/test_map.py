@@ -63,7 +63,7 @@ def test_names_that_begin_with_an_underscore_stand_in_the_legend() -> None:
 
 @pytest.mark.parametrize("longest", [1, 9, 16, 40])
 def test_the_legend_stands_within_the_drawing(longest: int) -> None:
-    figure = draw_map(columns([f"{at}{'w' * longest}"[:longest] for at in range(9)] + ["x"]))
+    figure: Any = draw_map(columns([f"{at}{'w' * longest}"[:longest] for at in range(9)] + ["x"]))
     as_pixels(figure)
     (axes,) = figure.axes
     box = axes.get_legend().get_window_extent()

@@ -228,8 +228,8 @@ def test_items_of_no_rows_and_of_ids_of_another_kind_are_none(tmp_path: Path) ->
     columns = data(np.random.default_rng(0), image=PICTURES)
     train(tmp_path / "run", columns, mp.Items(), spread=(1e-6,), steps=1)
     run = RunFiles(tmp_path / "run")
-    assert not _items.Items(run, "validation", []).are_kept
-    assert not _items.Items(run, "validation", [3]).are_kept
+    assert not _items.items_of(run, "validation", []).are_kept
+    assert not _items.items_of(run, "validation", [3]).are_kept
     assert run.problems == []
 
 
