@@ -37,6 +37,7 @@ class Training(abc.ABC):
         ema: a model that holds averaged weights, kept by the user.
         clock: seconds that only grow.
         terminal: whether the terminal is one of the usual monitors.
+        host: one more of the usual monitors: the log of the framework that drives it.
 
     Attributes:
         model: the model in training.
@@ -54,13 +55,16 @@ class Training(abc.ABC):
         ema: Any,
         clock: Callable[[], float],
         terminal: bool = True,
+        host: Monitor | None = None,
     ) -> None:
         self.ema = ema
         self.rundir = None if rundir is None else Path(rundir)
         self.stop_reason: str | None = None
         self._callbacks = Callbacks(callbacks)
-        chosen = default_monitors(self.rundir, terminal=terminal) if monitors is None else monitors
-        self._own_monitors = self.monitors = Monitors(chosen)
+        if monitors is None:
+            usual = default_monitors(self.rundir, terminal=terminal)
+            monitors = usual if host is None else [*usual, host]
+        self._own_monitors = self.monitors = Monitors(monitors)
         self._clock = clock
         self._began_s = 0.0
         self._elapsed_s = 0.0
@@ -187,8 +191,7 @@ class Training(abc.ABC):
         try:
             yield
         except BaseException as error:
-            if self._world is not None:
-                self._end(error)
+            self._end_by(error)
             raise
 
     def _begin(self) -> None:
@@ -212,6 +215,11 @@ class Training(abc.ABC):
         except Exception as failure:  # raised on every rank
             error = failure
         world.raise_together(error)
+
+    def _end_by(self, error: BaseException) -> None:
+        """End a training that an error ends, unless it has ended already."""
+        if self._world is not None:
+            self._end(error)
 
     def _end(self, error: BaseException | None) -> BaseException | None:
         """Run everything that ends a training; return the first error."""

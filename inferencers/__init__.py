@@ -15,6 +15,7 @@ from milepost.inferencers._bootstrap import Bootstrap as Bootstrap
 from milepost.inferencers._interval import Interval as Interval
 from milepost.inferencers._resamples import Resamples as Resamples
 from milepost.inferencers._evidence import NO_METRICS as NO_METRICS
+from milepost.inferencers._evidence import UNITS as UNITS
 from milepost.inferencers._evidence import Over as Over
 from milepost.inferencers._evidence import is_mean as is_mean
 from milepost.inferencers._evidence import is_same as is_same

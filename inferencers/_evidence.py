@@ -15,14 +15,16 @@ Columns = Mapping[str, npt.NDArray[Any]]
 Over: TypeAlias = Literal["query", "class", "group"]
 """What is drawn in a resample: single rows, all of one `label`, or all of one `group`."""
 
-_UNITS = ("queries", "samples")
+UNITS = ("queries", "samples")
+"""The tables that have one row a query or sample."""
+
 NO_METRICS = ("id", "label", "group")
 """Columns of evidence that tell what a row is, and never hold a metric."""
 
 
 def unit_table(tables: Mapping[str, Columns]) -> Columns:
     """Return the table that has one row a query or sample; an empty one if there is none."""
-    return next((tables[name] for name in _UNITS if name in tables), {})
+    return next((tables[name] for name in UNITS if name in tables), {})
 
 
 def weighted_means(table: Columns, weights: Floats) -> dict[str, Floats]:

@@ -106,7 +106,7 @@ def share_interval(
 
 
 def share_difference_interval(
-    value: float, variance: float, units: float, level: float
+    value: float, variance: float, rows: int, units: float, level: float
 ) -> Interval:
     """Return the interval of the difference of two shares of the same rows.
 
@@ -116,12 +116,14 @@ def share_difference_interval(
     Args:
         value: the difference.
         variance: of it, by resamples.
+        rows: how many there are that count.
         units: as for `find_interval`.
         level: as for `find_interval`.
     """
+    units = min(units, rows)
     middle = value * units / (units + 2)
     side = reach_of(level, units) * math.sqrt(variance * units**2 + 1) / (units + 2)
-    return Interval(middle - side, middle + side)
+    return Interval(max(-1.0, middle - side), min(1.0, middle + side))
 
 
 def reach_of(level: float, units: float) -> float:

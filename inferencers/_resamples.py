@@ -64,10 +64,10 @@ class Resamples:
         about = self.value(name), self.variance(name)
         return share_interval(*about, rows, self.units, level)
 
-    def share_difference_interval(self, name: str, level: float) -> Interval:
+    def share_difference_interval(self, name: str, rows: int, level: float) -> Interval:
         """Return the interval of the difference of two shares of the same rows."""
         about = self.value(name), self.variance(name)
-        return share_difference_interval(*about, self.units, level)
+        return share_difference_interval(*about, rows, self.units, level)
 
     def p(self, name: str) -> float:
         """Return 1 - the level at which the interval of a metric ends at 0."""

@@ -163,8 +163,9 @@ class Comparison:
         p = sign_flip_p(_unit_sums(differences, bootstrap.units_of(table)), seed=bootstrap.seed)
         changes = []
         for at, full in enumerate(metrics.values()):
-            if all(len(zeros_and_ones(each)) for each in values[:, at]) and resamples.units > 1:
-                interval = resamples.share_difference_interval(full, bootstrap.level)
+            counted = min(len(zeros_and_ones(each)) for each in values[:, at])  # 0: no shares
+            if counted and resamples.units > 1:
+                interval = resamples.share_difference_interval(full, counted, bootstrap.level)
             else:
                 interval = resamples.interval(full, bootstrap.level)
             own = tuple(_mean(each) for each in values[:, at])

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.errors import unknown_name
-from milepost.inferencers import Resamples, unit_table
+from milepost.inferencers import UNITS, Resamples, unit_table
 
 Columns = dict[str, npt.NDArray[Any]]
 
 _RESAMPLES = "resamples"
-_READ = ("queries", "samples", _RESAMPLES)
+_READ = (*UNITS, _RESAMPLES)
 
 
 @final
@@ -129,9 +129,13 @@ def read_columns(path: Path, ids: Collection[Any] | None = None) -> dict[str, np
         path: its file.
         ids: of the rows to read; None for all.
     """
-    from pyarrow import compute, parquet
+    from pyarrow import array, compute, parquet, types
 
-    chosen = None if ids is None else compute.field("id").isin(list(ids))
+    chosen = None
+    if ids is not None:
+        kind = parquet.read_schema(path).field("id").type
+        own = str if types.is_string(kind) else int  # an id of the other kind is none of its rows
+        chosen = compute.field("id").isin(array([x for x in ids if isinstance(x, own)], kind))
     table = parquet.read_table(path, filters=chosen)
     return {name: _array(table[name]) for name in table.column_names}
 

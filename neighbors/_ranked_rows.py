@@ -43,7 +43,7 @@ def check_any_distance(distance: AnyDistance) -> None:
     """Raise an error unless this is a distance."""
     if isinstance(distance, DistanceMeasure | Values):
         return
-    if distance in _MEASURES:
+    if isinstance(distance, str) and distance in _MEASURES:
         msg = f"unknown distance {distance!r}; pass {_MEASURES[distance]}, which is it"
         raise UnknownNameError(msg)
     check_distance(distance)

@@ -95,6 +95,23 @@ def test_queries_are_paired_by_id_whatever_their_order(tmp_path: Path) -> None:
     assert change.p == 1  # the sum is 0.75; it could be ±0.75 or ±1.25
 
 
+def test_queries_without_a_value_do_not_narrow_the_interval_of_shares(tmp_path: Path) -> None:
+    few = {"id": np.arange(10), "x": np.array([1.0, 0.0] * 5)}
+    many = {"id": np.arange(400), "x": np.append(few["x"], np.full(390, math.nan))}
+    runs = (write(tmp_path / name, record(1, m=x)) for name, x in (("few", few), ("many", many)))
+    (one,), (other,) = (mp.compare(run, run) for run in runs)
+    assert (one.queries, other.queries) == (10, 10)
+    assert (other.low, other.high) == (one.low, one.high)
+    assert one.high > 0.1
+
+
+def test_a_difference_of_shares_is_never_beyond_1(tmp_path: Path) -> None:
+    tables = ({"id": np.arange(3), "x": np.full(3, value)} for value in (0.0, 1.0))
+    one, two = (write(tmp_path / str(at), record(1, m=x)) for at, x in enumerate(tables))
+    (change,) = mp.compare(one, two)
+    assert -1 < change.low < change.difference == change.high == 1
+
+
 def test_of_equal_changes_those_in_all_metrics_come_first_and_then_ids(tmp_path: Path) -> None:
     def table(x: list[float], y: list[float]) -> mp.Record:
         columns = {"id": np.arange(4), "x": np.array(x), "y": np.array(y)}

@@ -16,7 +16,8 @@ class Monitor(abc.ABC):
     Attributes:
         takes_tables: whether it looks at a record's tables, which are made only if a monitor or a
             callback does.
-        takes_pictures: whether it shows pictures, which `Pictures` draws only if a monitor does.
+        takes_pictures: whether it shows pictures, which `Pictures` draws only if a monitor does;
+            `open` may change both.
     """
 
     takes_tables: bool = False

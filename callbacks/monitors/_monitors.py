@@ -24,8 +24,7 @@ class Monitors(Monitor):
 
     def __init__(self, monitors: Iterable[Monitor | Callable[[Record], object]] = ()) -> None:
         self._monitors = tuple(_as_monitor(monitor) for monitor in monitors)
-        self.takes_tables = any(monitor.takes_tables for monitor in self._monitors)
-        self.takes_pictures = any(monitor.takes_pictures for monitor in self._monitors)
+        self._ask()
         self._failed: set[Monitor] = set()
         self._history: dict[str, tuple[array.array[int], array.array[float]]] = {}
 
@@ -38,6 +37,7 @@ class Monitors(Monitor):
         """Open each; the first error is raised."""
         for monitor in self._monitors:
             monitor.open()
+        self._ask()
 
     def write(self, record: Record) -> None:
         """Give the record to each, and remember its scalars and timings."""
@@ -86,6 +86,11 @@ class Monitors(Monitor):
 
     def __repr__(self) -> str:
         return f"Monitors({list(self._monitors)})"
+
+    def _ask(self) -> None:
+        """Note what they look at, which one that writes to others knows once it is open."""
+        self.takes_tables = any(monitor.takes_tables for monitor in self._monitors)
+        self.takes_pictures = any(monitor.takes_pictures for monitor in self._monitors)
 
     def _find(self, name: str) -> tuple["array.array[int]", "array.array[float]"]:
         if name not in self._history:

@@ -27,6 +27,8 @@ class Trackers(Monitor):
         """Find the trackers."""
         self._trackers = Monitors(_monitor(tracker) for tracker in self._accelerator.trackers)
         self._trackers.open()
+        self.takes_tables = self._trackers.takes_tables
+        self.takes_pictures = self._trackers.takes_pictures
 
     def write(self, record: Record) -> None:
         """Give each what it takes."""
@@ -52,12 +54,13 @@ class _Tracker(Monitor):
 
     def __init__(self, tracker: Any) -> None:
         self._tracker = tracker
+        self.takes_pictures = hasattr(tracker, "log_images")
 
     def write(self, record: Record) -> None:
         scalars = {**record.scalars, **record.timings}
         if scalars:
             self._tracker.log(scalars, step=record.step)
-        if record.pictures and hasattr(self._tracker, "log_images"):
+        if record.pictures and self.takes_pictures:
             self._log_pictures(record)
 
     def _log_pictures(self, record: Record) -> None:

@@ -180,8 +180,3 @@ class IgniteTrainer(Training):
         """Run what is due at the end, and close the monitors."""
         if self._world is not None and (error := self._end(None)) is not None:
             raise error
-
-    def _end_by(self, error: BaseException) -> None:
-        """End a training that an error ends, unless it has ended already."""
-        if self._world is not None:
-            self._end(error)

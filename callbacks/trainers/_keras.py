@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any, final
 
@@ -12,6 +11,7 @@ from milepost.callbacks._callback import Callback
 from milepost.callbacks._record import Record
 from milepost.callbacks._training import Training
 from milepost.callbacks.monitors import Monitor
+from milepost.callbacks.trainers._host_scalars import as_scalars
 from milepost.callbacks.trainers._keras_fit import FitWatch, callers_hooks
 
 
@@ -117,7 +117,8 @@ class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  #
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Count the epoch, log what Keras measured, run what is due, and hand that over."""
         self._epoch += 1
-        self.log(_own_logs(logs or {}))
+        own = {name: value for name, value in (logs or {}).items() if "/" not in name}
+        self.log(as_scalars(own, "val_"))
         self._callbacks.after_epoch()
         if logs is not None:
             logs.update(self._of_epoch)
@@ -156,11 +157,6 @@ class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  #
             self._watch = None
         return super()._end(error)
 
-    def _end_by(self, error: BaseException) -> None:
-        """End a training that an error ends, unless it has ended already."""
-        if self._world is not None:
-            self._end(error)
-
     def _count_batches(self, batch: int) -> int:
         """Return how many batches of the epoch are done.
 
@@ -179,12 +175,3 @@ class KerasTrainer(Training, keras.callbacks.Callback):  # type: ignore[misc]  #
             return 0
         counts = (x for x in optimizer.variables if x.name == "iteration")
         return next((int(x.numpy()) for x in counts), 0)
-
-
-def _own_logs(logs: Mapping[str, Any]) -> dict[str, float]:
-    """Return what Keras itself measured, under the names by which it is logged."""
-    numbers = {x: float(y) for x, y in logs.items() if isinstance(y, Real) and "/" not in x}
-    return {
-        f"val/{name.removeprefix('val_')}" if name.startswith("val_") else f"train/{name}": value
-        for name, value in numbers.items()
-    }

@@ -15,7 +15,7 @@ import torch
 from milepost.callbacks._callback import Callback
 from milepost.callbacks._record import Record
 from milepost.callbacks._training import Training
-from milepost.callbacks.monitors import Monitor, default_monitors
+from milepost.callbacks.monitors import Monitor
 from milepost.callbacks.trainers._lightning_loggers import LightningLoggers
 from milepost.callbacks.trainers._lightning_watchers import Watchers
 
@@ -67,11 +67,15 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
     ) -> None:
         self._loggers = LightningLoggers()
         self._told: dict[str, Any] = {}
-        if monitors is None:
-            folder = None if rundir is None else Path(rundir)
-            monitors = [*default_monitors(folder, terminal=False), self._loggers]
         Training.__init__(
-            self, callbacks, rundir=rundir, monitors=monitors, ema=ema, clock=clock, terminal=False
+            self,
+            callbacks,
+            rundir=rundir,
+            monitors=monitors,
+            ema=ema,
+            clock=clock,
+            terminal=False,
+            host=self._loggers,
         )
         self._trainer: Any = None
         self._watchers = Watchers(callbacks)
@@ -125,8 +129,7 @@ class LightningTrainer(Training, _Base):  # type: ignore[misc]  # whichever Ligh
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """End a training that an error ends."""
-        if self._world is not None:
-            self._end(exception)
+        self._end_by(exception)
 
     def publish(self, record: Record, weights: Callable[[], Mapping[str, Any]]) -> None:
         """Log the record of an evaluation, and show it to every callback and to Lightning's."""

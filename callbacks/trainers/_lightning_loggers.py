@@ -30,6 +30,10 @@ class LightningLoggers(Monitor):
         """Take the step that Lightning is in, which it counts further before the epoch ends."""
         self._step = self.trainer.fit_loop.epoch_loop._batches_that_stepped
 
+    def open(self) -> None:
+        """Ask whether a logger shows pictures."""
+        self.takes_pictures = any(map(_shows, self.trainer.loggers))
+
     @contextlib.contextmanager
     def muted(self) -> Iterator[None]:
         """Write nothing of what comes in the body."""
@@ -54,6 +58,10 @@ class LightningLoggers(Monitor):
 
     def __repr__(self) -> str:
         return f"LightningLoggers({[] if self.trainer is None else self.trainer.loggers})"
+
+
+def _shows(logger: Any) -> bool:
+    return hasattr(logger, "log_image") or hasattr(logger.experiment, "add_image")
 
 
 def _show(logger: Any, name: str, picture: Array, step: int) -> None:

@@ -4,7 +4,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any, final
 
@@ -15,7 +14,8 @@ from milepost.callbacks._better import better
 from milepost.callbacks._callback import Callback
 from milepost.callbacks._record import Record
 from milepost.callbacks._training import Training
-from milepost.callbacks.monitors import Monitor, Monitors, default_monitors
+from milepost.callbacks.monitors import Monitor, Monitors
+from milepost.callbacks.trainers._host_scalars import as_scalars
 from milepost.callbacks.trainers._transformers_host import TransformersHost
 from milepost.callbacks.trainers._transformers_log import TransformersLog
 
@@ -66,11 +66,14 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
     ) -> None:
         self._log = TransformersLog(self)
         self._is_logged = monitors is None
-        if monitors is None:
-            folder = None if rundir is None else Path(rundir)
-            monitors = [*default_monitors(folder, terminal=False), self._log]
         super().__init__(
-            callbacks, rundir=rundir, monitors=monitors, ema=ema, clock=clock, terminal=False
+            callbacks,
+            rundir=rundir,
+            monitors=monitors,
+            ema=ema,
+            clock=clock,
+            terminal=False,
+            host=self._log,
         )
         self._host: TransformersHost
         self._control: Any = None
@@ -141,7 +144,8 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
         """Pass on what the `Trainer` logs."""
         if self._world is not None and not self._log.is_busy:
             with self._log.busy():
-                self.log(_own_logs(logs or {}))
+                own = {name: value for name, value in (logs or {}).items() if name != "epoch"}
+                self.log(as_scalars(own, "eval_"))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Save the state in the checkpoint."""
@@ -214,8 +218,8 @@ class TransformersTrainer(Training, TrainerCallback):  # type: ignore[misc]  # s
 
     def _end_by(self, error: BaseException) -> None:
         """End a training that an error ends, unless it has ended, or the error stays in a log."""
-        if self._world is not None and not self._log.is_busy:
-            self._end(error)
+        if not self._log.is_busy:
+            super()._end_by(error)
 
     def _check_best(self, args: Any) -> None:
         """Raise if nobody will look at the metric of the best; warn if the worst would be taken."""
@@ -240,12 +244,3 @@ def _check_alone(callbacks: Iterable[Any]) -> None:
     if sum(isinstance(callback, TransformersTrainer) for callback in callbacks) > 1:
         msg = "a Trainer may have one `mp.trainers.transformers`; give it all callbacks"
         raise ValueError(msg)
-
-
-def _own_logs(logs: Mapping[str, Any]) -> dict[str, float]:
-    """Return what the `Trainer` itself measured, by the names that its own backends show."""
-    numbers = {x: float(y) for x, y in logs.items() if isinstance(y, Real) and x != "epoch"}
-    return {
-        f"eval/{name.removeprefix('eval_')}" if name.startswith("eval_") else f"train/{name}": value
-        for name, value in numbers.items()
-    }

@@ -11,15 +11,15 @@ from milepost._report._page import fill
 from milepost._report._run_files import Columns, RunFiles
 from milepost._report._section import Section
 from milepost.callbacks import better
+from milepost.inferencers import UNITS
 
 Means: TypeAlias = dict[str, dict[Any, float]]
 """By column: the value of each label."""
 
 _MOST = 100  # classes of a runner
 _ABOUT = ("level", "label")
-_UNITS = ("queries", "samples")
 _LEFT_OUT = ("queries_without", "judged", "genuine_pairs", "impostor_pairs", "predicted_rows")
-_COUNTS = {*_UNITS, "rows"}
+_COUNTS = {*UNITS, "rows"}
 _MAIN = ("f1", "map@r", "hit_rate@1", "error@1")  # to be sorted by, if it is there
 
 
@@ -81,7 +81,7 @@ def _classes(run: RunFiles, runner: str, owner: str) -> Means:
         keys = _keys(*(table[name] for name in _ABOUT if name in table))
         names = [name for name in table if name not in _ABOUT and table[name].dtype.kind in "iuf"]
         return {name: dict(zip(keys, table[name].tolist(), strict=True)) for name in _chosen(names)}
-    for unit in _UNITS:
+    for unit in UNITS:
         metrics = run.metric_columns(runner, f"{owner}/{unit}")
         table = run.table(runner, f"{owner}/{unit}") if metrics else None
         if table is not None and "label" in table:

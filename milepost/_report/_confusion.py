@@ -3,6 +3,8 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -11,6 +13,8 @@ from milepost._report._numbers import count, percent
 from milepost._report._page import fill
 from milepost._report._run_files import Columns, RunFiles
 from milepost._report._section import Section
+
+Floats = npt.NDArray[np.float64]
 
 _MOST = 30  # classes of a drawing
 _PAIRS = 15
@@ -67,23 +71,7 @@ def draw_confusion(matrix: Columns) -> Figure:
     figure, axes = new_axes(
         side + left + 10, side + left + 6, left=left, right=10, bottom=left, top=6
     )
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        is_right = row == column
-        share = shares[row, column]
-        colour = light("blue" if is_right else "orange")
-        alpha = 0.12 + 0.88 * (share if is_right else min(2 * share, 1.0))
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colour, alpha=alpha, lw=0))
-        if len(names) <= 12:
-            ink = light("paper" if alpha > 0.6 else "ink")
-            axes.text(
-                column,
-                row,
-                count(counts[row, column]),
-                ha="center",
-                va="center",
-                color=ink,
-                fontsize=9,
-            )
+    _fill(axes, shares, counts)
     ticks = range(len(names))
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5))
     axes.set(xlabel="predicted", ylabel="label", aspect="equal")
@@ -95,16 +83,33 @@ def draw_confusion(matrix: Columns) -> Figure:
     return figure
 
 
-def _square(matrix: Columns) -> tuple[list[Any], Any, Any]:
+def _fill(axes: Axes, shares: Floats, counts: Floats) -> None:
+    """Draw the cells that hold rows; of few classes, with their numbers."""
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        is_right = row == column
+        share = shares[row, column]
+        colour = light("blue" if is_right else "orange")
+        alpha = 0.12 + 0.88 * (share if is_right else min(2 * share, 1.0))
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colour, alpha=alpha, lw=0))
+        if len(counts) <= 12:
+            ink = light("paper" if alpha > 0.6 else "ink")
+            number = count(counts[row, column])
+            axes.text(column, row, number, ha="center", va="center", color=ink, fontsize=9)
+
+
+def _square(matrix: Columns) -> tuple[list[Any], Floats, Floats]:
     """Return labels, shares of rows, and counts, of the classes that are drawn."""
     both = np.concatenate([matrix["label"], matrix["predicted"]])
     names, codes = np.unique(both, return_inverse=True)
     rows, columns = codes.reshape(2, -1)
-    counts = np.zeros((len(names), len(names)))
-    counts[rows, columns] = matrix["count"]
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.where(totals > 0, totals, 1)
-    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    totals = np.bincount(rows, matrix["count"], len(names))
+    off = np.where(rows == columns, 0, matrix["count"])
+    wrong = np.bincount(rows, off, len(names)) + np.bincount(columns, off, len(names))
     chosen = np.sort(np.argsort(-wrong, kind="stable")[:_MOST])
-    square = np.ix_(chosen, chosen)
-    return names[chosen].tolist(), shares[square], counts[square]
+    place = np.full(len(names), -1)
+    place[chosen] = np.arange(len(chosen))
+    shown = (place[rows] >= 0) & (place[columns] >= 0)
+    counts = np.zeros((len(chosen), len(chosen)))  # of all classes it could exceed the memory
+    counts[place[rows[shown]], place[columns[shown]]] = matrix["count"][shown]
+    own = totals[chosen][:, None]
+    return names[chosen].tolist(), counts / np.where(own > 0, own, 1), counts

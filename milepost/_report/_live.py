@@ -48,5 +48,9 @@ def _write(rundir: Path, output: Path | None, refresh_s: int | None) -> None:
 def _state(rundir: Path) -> frozenset[tuple[str, int, int]]:
     """Return what tells whether files changed that the report reads."""
     paths = [*rundir.glob("*.jsonl"), *rundir.glob("*.json"), *rundir.glob("tables/*/*/*.parquet")]
-    stats = [(str(path), path.stat()) for path in paths]
-    return frozenset((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+    found = set()
+    for path in paths:
+        with suppress(FileNotFoundError):  # it is gone meanwhile
+            stat = path.stat()
+            found.add((str(path), stat.st_mtime_ns, stat.st_size))
+    return frozenset(found)

@@ -19,7 +19,8 @@ Ints = npt.NDArray[np.int64]
 _MOST_CLASSES = 12  # that are told apart: six colours, each with two markers
 _MARKERS = "os^DvP"
 _LONGEST = 16  # characters of a label in the legend
-_COLUMNS = 4  # of the legend
+_COLUMNS = 4  # of the legend, at most
+_WIDTH = 420  # pixels
 _METHODS = {"pca": "the first two principal axes", "umap": "UMAP"}
 
 
@@ -44,9 +45,11 @@ def draw_map(columns: Columns) -> Figure:
     Of more than 12 classes, the 11 that most rows are of are told apart; all others are one more.
     """
     classes = _classes(columns)
-    lines = -(-len(classes) // _COLUMNS) if "label" in columns else 0
-    figure, axes = new_axes(420, 400 + 18 * lines, left=14, bottom=14 + 18 * lines)
-    for name, (rows, colour, marker) in classes.items():
+    names = [plain(_short(name)) for name in classes]
+    across = min(_COLUMNS, (_WIDTH - 28) // (30 + 9 * max(map(len, names))))
+    lines = -(-len(names) // across) if "label" in columns else 0
+    figure, axes = new_axes(_WIDTH, 400 + 18 * lines, left=14, bottom=14 + 18 * lines)
+    points = [
         axes.scatter(
             columns["x"][rows],
             columns["y"][rows],
@@ -55,21 +58,26 @@ def draw_map(columns: Columns) -> Figure:
             color=light(colour),
             alpha=0.75,
             linewidths=0,
-            label=plain(_short(name)),
         )
+        for rows, colour, marker in classes.values()
+    ]
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
     if lines:
-        axes.legend(
+        legend = axes.legend(
+            points,
+            ["?"] * len(names),  # it would leave out names that begin with `_`
             loc="upper center",
             bbox_to_anchor=(0.5, -0.01),
-            ncols=_COLUMNS,
+            ncols=across,
             markerscale=1.4,
             handletextpad=0.1,
             columnspacing=1.2,
             borderaxespad=0.2,
         )
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text(name)
     return figure
 
 

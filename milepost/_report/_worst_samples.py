@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from milepost._report._items import Item, items_of
 from milepost._report._numbers import number
 from milepost._report._page import fill
@@ -44,7 +46,7 @@ def _worst(run: RunFiles, runner: str) -> dict[str, Any] | None:
     rows = found.worst(_MOST).tolist()
     ids = [found.ids[row].item() for row in rows]
     items = items_of(run, runner, ids)
-    words = _words(run, runner, names, runs.best_step)
+    words = _words(run, runner, names, runs.best_step, ids)
     samples = [
         Sample(
             own,
@@ -61,15 +63,19 @@ def _worst(run: RunFiles, runner: str) -> dict[str, Any] | None:
     }
 
 
-def _words(run: RunFiles, runner: str, names: list[str], step: int) -> dict[Any, list[str]]:
-    """Return what any inferencer tells of each sample besides its metrics."""
+def _words(
+    run: RunFiles, runner: str, names: list[str], step: int, ids: list[Any]
+) -> dict[Any, list[str]]:
+    """Return what any inferencer tells of some samples besides its metrics."""
     words: dict[Any, dict[str, str]] = {}
     read = [table for name in names if (table := run.table(runner, name, step)) is not None]
     for table in sorted(read, key=lambda table: "predicted" not in table):  # it may name classes
+        some = np.isin(table["id"], ids)
         for column in (column for column in _TOLD if column in table):
-            is_score = table[column].dtype.kind == "f" and column != "label"
-            texts = map(number, table[column].tolist()) if is_score else as_texts(table[column])
-            for own, text in zip(table["id"].tolist(), texts, strict=True):
+            values = table[column][some]
+            is_score = values.dtype.kind == "f" and column != "label"
+            texts = map(number, values.tolist()) if is_score else as_texts(values)
+            for own, text in zip(table["id"][some].tolist(), texts, strict=True):
                 words.setdefault(own, {}).setdefault(column, f"{column} {text}")
     return {
         own: [told[column] for column in _TOLD if column in told] for own, told in words.items()

@@ -199,7 +199,7 @@ def test_of_differences_of_shares_95_percent_hold_the_true_one(
         table = {"x": rng.choice([1.0, -1.0, 0.0], size=100, p=[*chances, 1 - sum(chances)])}
         found = Bootstrap(resamples=400, seed=seed).draw(partial(weighted_means, table), table)
         assert found is not None
-        low, high = found.share_difference_interval("x", 0.95)
+        low, high = found.share_difference_interval("x", 100, 0.95)
         held.append(low <= chances[0] - chances[1] <= high)
     assert 0.93 <= np.mean(held) <= 0.99
 

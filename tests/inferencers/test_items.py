@@ -77,6 +77,20 @@ def test_a_picture_becomes_smaller_and_never_larger(shape: Any, expected: Any) -
     assert opened(as_png(np.zeros((*shape, 1)), 96)).shape == expected
 
 
+def test_ids_of_two_roles_may_be_of_two_kinds() -> None:
+    items = Items(None, "text")
+    items.keep_evidence = True
+    for role, ids in (("query", np.arange(2)), ("gallery", np.array(["a", "b"]))):
+        items.update({"id": ids, "role": np.full(2, role), "text": np.array(["x", "y"])})
+    table = items.evidence()["items"]
+    assert list(zip(table["role"], table["id"], strict=True)) == [
+        ("gallery", "a"),
+        ("gallery", "b"),
+        ("query", "0"),
+        ("query", "1"),
+    ]
+
+
 def test_of_two_ways_to_read_a_picture_channels_are_last() -> None:
     assert as_pictures(np.zeros((1, 3, 8, 3)), "image").shape == (1, 3, 8, 3)
 

@@ -114,3 +114,5 @@ def test_votes_may_be_weighted_by_any_distance() -> None:
 def test_what_is_no_distance_is_an_error() -> None:
     with pytest.raises(UnknownNameError, match=r"^unknown distance 'l1'; pass LpDistance\(p=1\)"):
         Retrieval(distance="l1")  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match=r"^unknown distance \['l2'\]; "):
+        Retrieval(distance=["l2"])  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from milepost._report._confusion import _square
 from milepost._report._curves import thinned
 from milepost._report._drawings import drawings
 from milepost._report._figure import COLOURS, as_pixels, as_svg
@@ -102,6 +103,19 @@ def test_rows_of_a_runner_that_ranks_nothing_are_not_remembered() -> None:
     items = RememberedItems(10**6)
     items.add("v", {"i/items": rows("query", "a")})
     assert not items.of("v", has_gallery=False).are_kept
+
+
+def test_of_many_classes_those_are_drawn_that_are_confused_most() -> None:
+    labels = np.arange(60_000)  # whose whole matrix would have 29 GB
+    wrong = {"label": [7, 59_999], "predicted": [59_999, 7], "count": [2, 3]}
+    matrix = {
+        name: np.append(np.full(60_000, 5) if name == "count" else labels, more)
+        for name, more in wrong.items()
+    }
+    names, shares, counts = _square(matrix)
+    assert names == [*range(29), 59_999]
+    assert (counts[7, 29], counts[29, 7], counts[0, 0], counts.sum()) == (2, 3, 5, 155)
+    assert (shares[7, 29], shares[29, 29]) == (2 / 7, 5 / 8)
 
 
 def test_a_drawing_has_pixels_on_white() -> None:

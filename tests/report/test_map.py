@@ -57,6 +57,21 @@ def test_texts_of_the_user_stay_texts() -> None:
     assert as_pixels(figure).std() > 0
 
 
+def test_names_that_begin_with_an_underscore_stand_in_the_legend() -> None:
+    assert legend(draw_map(columns(["_a", "_b", "_b"]))) == ["_a", "_b"]
+
+
+@pytest.mark.parametrize("longest", [1, 9, 16, 40])
+def test_the_legend_stands_within_the_drawing(longest: int) -> None:
+    figure: Any = draw_map(columns([f"{at}{'w' * longest}"[:longest] for at in range(9)] + ["x"]))
+    as_pixels(figure)
+    (axes,) = figure.axes
+    box = axes.get_legend().get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
+
+
 def test_labels_of_several_columns_and_none_at_all() -> None:
     assert legend(draw_map(columns([[1, 2], [1, 3]]))) == ["1 / 2", "1 / 3"]
     bare = columns([0, 0])

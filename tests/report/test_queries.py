@@ -224,6 +224,15 @@ def test_a_run_where_all_went_well_says_so(tmp_path: Path) -> None:
     assert "Every query has the best <code>map@r</code> there is" in section(page, "worst-queries")
 
 
+def test_items_of_no_rows_and_of_ids_of_another_kind_are_none(tmp_path: Path) -> None:
+    columns = data(np.random.default_rng(0), image=PICTURES)
+    train(tmp_path / "run", columns, mp.Items(), spread=(1e-6,), steps=1)
+    run = RunFiles(tmp_path / "run")
+    assert not _items.items_of(run, "validation", []).are_kept
+    assert not _items.items_of(run, "validation", [3]).are_kept
+    assert run.problems == []
+
+
 def test_a_neighbour_of_the_gallery_is_not_a_query_of_the_same_id(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     parts = {

@@ -10,6 +10,7 @@ import pytest
 import milepost as mp
 from milepost._cli import main
 from milepost._report import follow
+from milepost._report._live import _state
 from milepost.callbacks import Record
 from milepost.callbacks.monitors import file_monitors
 from tests.report.folders import HOSTILE, evaluation, hostile, logged
@@ -285,6 +286,13 @@ def test_a_live_page_waits_for_the_first_record(tmp_path: Path) -> None:
 
     follow(tmp_path, None, wait=wait)
     assert waited == [False, True]
+
+
+def test_a_file_that_is_gone_meanwhile_does_not_end_a_live_page(tmp_path: Path) -> None:
+    (tmp_path / "environment.json").symlink_to(tmp_path / "gone")
+    (tmp_path / "metrics.jsonl").touch()
+    ((name, _, size),) = _state(tmp_path)
+    assert (Path(name).name, size) == ("metrics.jsonl", 0)
 
 
 def test_a_live_page_is_written_anew_when_the_run_goes_on(tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def test_trackers_are_given_scalars_and_pictures() -> None:
     loop = loop_of(accelerator, monitors=None)
     accelerator.init_trackers("made after the loop")
     with loop:
+        assert (loop.monitors.takes_pictures, loop.takes_tables) == (True, False)
         loop.log({"train/loss": 0.5}, pictures={"roc": picture})
         loop.monitors.write(Record(step=3, scalars={METRIC: 1.0}, timings={"validation/time": 2.0}))
     assert tracker.logged == [

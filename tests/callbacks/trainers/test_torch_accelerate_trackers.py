@@ -39,6 +39,8 @@ def test_the_runs_of_its_trackers_get_every_record(
     offline = {"mode": "offline", "dir": str(tmp_path)}
     accelerator.init_trackers("tests", init_kwargs={"wandb": offline})
     with mp.trainers.accelerate(accelerator, nn.Linear(1, 1)) as loop:
+        assert loop.takes_tables
+        assert loop.monitors.takes_pictures
         accelerator.log({"user/loss": 1.0}, step=7)
         picture = np.zeros((2, 2, 3), np.uint8)
         loop.log({METRIC: 0.5}, pictures={"validation/roc": picture})

@@ -1,7 +1,8 @@
-"""Lightning's loggers that show pictures are given them."""
+"""Lightning's loggers that show pictures say so, and are given them."""
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,15 +29,38 @@ class Pictures(mp.Callback):
         self.trainer.monitors.write(mp.Record(step=self.trainer.step, pictures=pictures))
 
 
+class Asked(mp.Callback):
+    """Notes whether pictures are shown."""
+
+    def setup(self) -> None:
+        self.are_shown = self.trainer.monitors.takes_pictures
+
+
+class Drawing(lightning.loggers.CSVLogger):
+    """A logger that takes pictures."""
+
+    def log_image(self, key: str, images: list[Any], step: int | None = None) -> None: ...
+
+
+@pytest.mark.parametrize("logger", [lightning.loggers.CSVLogger, Drawing])
+def test_whether_pictures_are_shown_is_known_when_the_training_begins(
+    logger: Any, tmp_path: Path
+) -> None:
+    asked, options = Asked(), {"logger": logger(tmp_path), "log_every_n_steps": 1}
+    fit(Module(Plan(folder=tmp_path, epochs=1)), mp.trainers.lightning(asked), **options)
+    assert asked.are_shown is (logger is Drawing)
+
+
 @pytest.mark.slow
 def test_loggers_that_show_pictures_are_given_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     names = ("CSVLogger", "TensorBoardLogger")
     loggers = [getattr(lightning.loggers, name)(tmp_path, name, "0") for name in names]
-    loggers.append(lightning.loggers.WandbLogger(save_dir=tmp_path, project="digits"))
+    loggers.append(
+        lightning.loggers.WandbLogger(save_dir=tmp_path, project="digits", mode="offline")
+    )
     ours = mp.trainers.lightning(Measure(), Pictures())
     module = Module(Plan(folder=tmp_path, epochs=2))
     with warnings.catch_warnings():
