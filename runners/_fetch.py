@@ -119,7 +119,6 @@ class Fetches:
         return f"It is fetched by {', '.join(who)}"
 
 
-
 def deliver(fetched: Fetched, inferencers: Sequence[Inferencer]) -> None:
     """Hand the rows to each inferencer that looks at their role."""
     if fetched.batch.roles is None:
