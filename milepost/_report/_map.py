@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from milepost._report._figure import SERIES, as_svg, drawn, light, new_axes, plain
+from milepost._report._figure import SERIES, as_svg, cut, drawn, light, new_axes
 from milepost._report._numbers import count
 from milepost._report._page import fill
 from milepost._report._query_tables import as_texts
@@ -19,7 +19,8 @@ Ints = npt.NDArray[np.int64]
 _MOST_CLASSES = 12  # that are told apart: six colours, each with two markers
 _MARKERS = "os^DvP"
 _LONGEST = 16  # characters of a label in the legend
-_COLUMNS = 4  # of the legend
+_COLUMNS = 4  # of the legend, where there is room
+_WIDTH = 420
 _METHODS = {"pca": "the first two principal axes", "umap": "UMAP"}
 
 
@@ -44,9 +45,11 @@ def draw_map(columns: Columns) -> Figure:
     Of more than 12 classes, the 11 that most rows are of are told apart; all others are one more.
     """
     classes = _classes(columns)
-    lines = -(-len(classes) // _COLUMNS) if "label" in columns else 0
-    figure, axes = new_axes(420, 400 + 18 * lines, left=14, bottom=14 + 18 * lines)
-    for name, (rows, colour, marker) in classes.items():
+    names = [cut(name, _LONGEST) for name in classes]
+    columns_ = min(_COLUMNS, _WIDTH // (36 + 7 * max(map(len, names))))
+    lines = -(-len(classes) // columns_) if "label" in columns else 0
+    figure, axes = new_axes(_WIDTH, 400 + 18 * lines, left=14, bottom=14 + 18 * lines)
+    for name, (rows, colour, marker) in zip(names, classes.values(), strict=True):
         axes.scatter(
             columns["x"][rows],
             columns["y"][rows],
@@ -55,7 +58,7 @@ def draw_map(columns: Columns) -> Figure:
             color=light(colour),
             alpha=0.75,
             linewidths=0,
-            label=plain(_short(name)),
+            label=name,
         )
     axes.set_xticks([])
     axes.set_yticks([])
@@ -64,7 +67,7 @@ def draw_map(columns: Columns) -> Figure:
         axes.legend(
             loc="upper center",
             bbox_to_anchor=(0.5, -0.01),
-            ncols=_COLUMNS,
+            ncols=columns_,
             markerscale=1.4,
             handletextpad=0.1,
             columnspacing=1.2,
@@ -125,7 +128,3 @@ def _in_order(label: str) -> tuple[bool, float, str]:
         return False, float(label), label
     except ValueError:
         return True, 0.0, label
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"

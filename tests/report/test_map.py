@@ -51,10 +51,19 @@ def test_texts_of_the_user_stay_texts() -> None:
     names = ["$x^2$ <b>&", "a name that is far too long for a legend", "\x00\ud800"]
     figure = draw_map(columns(names))
     assert "$x^2$ <b>&" in legend(figure)
-    assert "a name that is …" in legend(figure)
+    assert "a name t… legend" in legend(figure)
     svg = as_svg(figure, "t", "d", points=["<i>"] * 3)
     assert svg.count("<title>&lt;i&gt;</title>") == 3
     assert as_pixels(figure).std() > 0
+
+
+@pytest.mark.parametrize("length", [1, 8, 40])
+def test_the_legend_lies_within_the_drawing(length: int) -> None:
+    names = [f"{at:x}" * length for at in range(12)]
+    figure = draw_map(columns(names))
+    box = figure.axes[0].get_legend().get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert box.y0 >= 0
 
 
 def test_labels_of_several_columns_and_none_at_all() -> None:
