@@ -288,6 +288,17 @@ def test_better_and_worse_are_named_where_the_interval_and_the_name_tell(
     assert verdict("v/map@r", -0.1, 0.2) == verdict("v/margin", 0.1, 0.2) == ""
 
 
+def test_where_single_queries_have_no_value_none_is_counted(runs: tuple[Path, Path]) -> None:
+    (change,) = mp.compare(*runs, metrics=["mrr"])
+
+    def cells(difference: float) -> list[str]:
+        told = dataclasses.replace(change, difference=difference, p=0.5, higher=0, lower=0, most=())
+        return comparison_text([told], "one", "two").splitlines()[-1].split()
+
+    assert cells(0.0)[7:] == ["0.5", "0", "0", "better"]
+    assert cells(0.1)[7:] == ["0.5", "better"]
+
+
 def test_the_command_prints_json(
     runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,7 +60,7 @@ def test_texts_of_the_user_stay_texts() -> None:
 @pytest.mark.parametrize("length", [1, 8, 40])
 def test_the_legend_lies_within_the_drawing(length: int) -> None:
     names = [f"{at:x}" * length for at in range(12)]
-    figure = draw_map(columns(names))
+    figure: Any = draw_map(columns(names))
     box = figure.axes[0].get_legend().get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     assert box.y0 >= 0
