@@ -77,6 +77,12 @@ class Best:
         msg = f"{who} never saw {self.metric!r}; {the} metrics were: {there_were}"
         warnings.warn(msg, UserWarning, stacklevel=2)
 
+    def warn_if_never_finite(self, who: str) -> None:
+        """Warn if the metric was there and never a number, so that nothing is the best."""
+        if self.metric in self._seen and self.value is None and not self._warned:
+            msg = f"{who} never saw a finite value of {self.metric!r}"
+            warnings.warn(msg, UserWarning, stacklevel=2)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the best value and where it was; the names that were seen."""
         place = {"value": self.value, "step": self.step, "epoch": self.epoch}

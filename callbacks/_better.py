@@ -13,13 +13,13 @@ balanced_accuracy macro_precision macro_recall macro_f1 specificity average_prec
 centroid_accuracy nmi ami ari
 """
 _SMALLER = """
-error ece brier nll match_rate_impostor far eer nan_share alignment uniformity hubness
+error ece brier nll match_rate_impostor far eer nan_share hubness
 """
 _NEITHER = """
 queries_without_relevant queries_without_judgements judged genuine_pairs impostor_pairs
 threshold eer_threshold best_f1_threshold best_accuracy_threshold far_resolution
 fold_accuracy_standard_error norm_mean norm_std norm_min norm_max effective_rank mean_cosine
-feature_std rows_saved
+feature_std alignment uniformity rows_saved
 """
 MODES: dict[str, Mode | None] = {
     **dict.fromkeys(_LARGER.split(), "max"),

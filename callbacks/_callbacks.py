@@ -152,6 +152,9 @@ def _raise(error: BaseException | None) -> None:
 
 def _by_key(callbacks: Iterable[Callback]) -> dict[str, Callback]:
     """The members by the names of their states, which stay the same over a resume."""
+    if isinstance(callbacks, Callback):
+        msg = f"`callbacks` must be a list of Callback objects, got {callbacks!r} by itself"
+        raise TypeError(msg)
     members = list(callbacks)
     for member in members:
         if not isinstance(member, Callback):

@@ -47,9 +47,11 @@ class EarlyStop(Callback):
         self.waited = 0 if improved else self.waited + 1
         if self.waited >= self.patience:
             best = self._best
+            was = "it was never finite"
+            if best.value is not None:
+                was = f"the best was {best.value} at step {best.step}"
             self.trainer.request_stop(
-                f"{best.metric} has not improved for {self.waited} evaluations; "
-                f"the best was {best.value} at step {best.step}"
+                f"{best.metric} has not improved for {self.waited} evaluations; {was}"
             )
 
     def on_exception(self, error: BaseException) -> None:

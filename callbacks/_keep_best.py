@@ -79,8 +79,9 @@ class KeepBest(Callback):
         self._best.excuse()
 
     def after_train(self) -> None:
-        """Warn if the metric never came."""
+        """Warn if there are no best weights: the metric never came, or was never a number."""
         self._best.warn_if_never_seen("KeepBest")
+        self._best.warn_if_never_finite("KeepBest")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value and where it was."""

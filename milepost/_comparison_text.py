@@ -34,7 +34,8 @@ def comparison_text(
             cells = [[_cell(value) for value in each.values()] for each in changed]
             lines += ["", f"changed most in {_short(own[0])}:", *_table([head, *cells])]
     if rest:
-        lines += ["", *textwrap.wrap(f"not compared: {', '.join(rest)}", _WIDTH)]
+        told = f"not compared (`--metric NAME` tells why): {', '.join(rest)}"
+        lines += ["", *textwrap.wrap(told, _WIDTH)]
     return "\n".join(lines) + "\n"
 
 
@@ -46,10 +47,16 @@ def _cells(change: Change) -> list[str]:
         f"{change.difference:+.4f}",
         f"{change.low:+.4f} ... {change.high:+.4f}",
         f"{change.p:.2g}",
-        str(change.higher),
-        str(change.lower),
+        *_counts(change),
         _verdict(change),
     ]
+
+
+def _counts(change: Change) -> tuple[str, str]:
+    """Return how many queries went up and down; nothing of a metric that single ones lack."""
+    if change.difference and not (change.higher or change.lower):
+        return "", ""
+    return str(change.higher), str(change.lower)
 
 
 def _verdict(change: Change) -> str:

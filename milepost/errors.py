@@ -59,7 +59,13 @@ class IndexFileError(MilepostError, ValueError):
 
 
 class UnknownNameError(MilepostError, LookupError):
-    """A name that does not exist; the message lists those that do, and the nearest."""
+    """A name that does not exist; the message lists those that do, and the nearest.
+
+    Attributes:
+        name: the name; empty where nobody set it.
+    """
+
+    name = ""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
@@ -80,7 +86,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     shown = ", ".join(map(repr, names[:_SHOWN]))
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     are = f"are: {shown}{more}" if names else "are none"
-    return UnknownNameError(f"unknown {kind} {name!r}; {there} {are}")
+    error = UnknownNameError(f"unknown {kind} {name!r}; {there} {are}")
+    error.name = name
+    return error
 
 
 def missing_extra(package: str, extra: str) -> ImportError:

@@ -1,6 +1,7 @@
 """The checks of a runner's arguments, at the moment when it is made."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from milepost.errors import unknown_name
@@ -85,6 +86,18 @@ def check_roles(roles: Sequence[str], inferencers: Sequence[Inferencer]) -> None
         if inferencer.roles[0] not in roles:
             msg = f"`data` must hold the role {inferencer.roles[0]!r}, got {', '.join(roles)}"
             raise ValueError(msg)
+
+
+def warn_of_own_copies(data: Any, *, shared_ids: bool) -> None:
+    """Warn where each query is to find itself: one object is the source of both roles."""
+    if shared_ids or not isinstance(data, Mapping) or data.get("query") is None:
+        return
+    if data["query"] is data.get("gallery"):
+        msg = (
+            "the roles 'query' and 'gallery' have one source, so that each query finds its own "
+            "copy; say `shared_ids=True` to leave it out, or give the source without roles"
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def check_row_roles(roles: Any, ids: Any, inferencers: Sequence[Inferencer]) -> None:

@@ -1,11 +1,12 @@
 """From a batch and the model's outputs to the rows that an inferencer takes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from difflib import get_close_matches
 from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from milepost.errors import unknown_name
+from milepost.errors import UnknownNameError, unknown_name
 from milepost.inferencers import Inferencer
 from milepost.predictors import Predictor, to_numpy
 from milepost.runners._batch import Batch, as_rows
@@ -39,7 +40,8 @@ class Fetches:
     def __init__(
         self, inferencers: Iterable[Inferencer], first: Batch, predictor: Predictor
     ) -> None:
-        names = dict.fromkeys(name for each in inferencers for name in each.fetches)
+        self._inferencers = list(inferencers)
+        names = dict.fromkeys(name for each in self._inferencers for name in each.fetches)
         self._from_batch: dict[str, str] = {}
         self._from_model: dict[str, str] = {}
         for name in names:
@@ -50,6 +52,9 @@ class Fetches:
                 self._from_model[name] = name
             else:
                 (self._from_batch if place == "batch" else self._from_model)[name] = rest
+        for name, key in self._from_batch.items():  # before the model fails at single samples
+            if key in first.fields and key not in _ALWAYS:
+                _as_rows(name, first.fields[key], len(first))
         self._roles = _read_only(np.full(len(first), first.role))
         self._layers = {name for name in self._from_batch if predictor.has_inner(name)}
 
@@ -79,7 +84,7 @@ class Fetches:
             if name == "role" or (key in _ALWAYS and key not in batch.fields):
                 continue
             if key not in batch.fields:
-                raise unknown_name("field or output", key, {*batch.fields, *own_outputs})
+                raise self._unknown(name, key, {*batch.fields, *own_outputs})
             if key == name and (name in own_outputs or name in self._layers):
                 msg = (
                     f"{name!r} is both a field of the batch and an output or layer of the model; "
@@ -89,12 +94,29 @@ class Fetches:
             arrays[name] = _as_rows(name, batch.fields[key], count)
         for name, key in self._from_model.items():
             if key not in outputs:
-                raise unknown_name("field or output", key, {*batch.fields, *own_outputs})
+                raise self._unknown(name, key, {*batch.fields, *own_outputs})
             value = outputs[key]
             if len(getattr(value, "shape", (1,))) == 0:
                 value = np.full(count, to_numpy(value))
             arrays[name] = _as_rows(name, value, count)
         return Fetched(batch, arrays)
+
+    def unknown_output(self, error: UnknownNameError, batch: Batch) -> UnknownNameError:
+        """Return the error for an output that the model lacks: it may be a field, misspelled."""
+        fields = ", ".join(map(repr, batch.fields))
+        nearest = get_close_matches(error.name, batch.fields, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+        names = {name for name, key in self._from_model.items() if key == error.name}
+        who = self._who_fetches(names)
+        return UnknownNameError(f"{error}. The batch has the fields {fields}{hint} {who}")
+
+    def _unknown(self, name: str, key: str, known: Iterable[str]) -> UnknownNameError:
+        error = unknown_name("field or output", key, known)
+        return UnknownNameError(f"{error}. {self._who_fetches({name})}")
+
+    def _who_fetches(self, names: Set[str]) -> str:
+        who = [each.name for each in self._inferencers if not names.isdisjoint(each.fetches)]
+        return f"It is fetched by {', '.join(who)}"
 
 
 def deliver(fetched: Fetched, inferencers: Sequence[Inferencer]) -> None:
@@ -151,5 +173,7 @@ def _as_rows(name: str, value: Any, count: int) -> Any:
             f"the fetched array {name!r} must have one row for each of the {count} samples of its "
             f"batch, got shape {tuple(array.shape)}"
         )
+        if not len(array.shape):
+            msg += "; a source of single samples is to be a torch Dataset or DataLoader"
         raise ValueError(msg)
     return array

@@ -1,7 +1,6 @@
 """One forward pass a batch, in smaller pieces where memory does not suffice."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import final
 
 from milepost.errors import UnknownNameError
@@ -50,11 +49,9 @@ class Forward:
         try:
             outputs, own_outputs = self._run_model(predictor, batch)
         except UnknownNameError as error:
-            fields = ", ".join(map(repr, batch.fields))
-            hints = [get_close_matches(name, batch.fields, n=1) for name in fetches.outputs]
-            nearest = next((f"; did you mean {hint[0]!r}?" for hint in hints if hint), "")
-            msg = f"{error}. The batch has the fields {fields}{nearest}"
-            raise UnknownNameError(msg) from error
+            if error.name not in fetches.outputs:
+                raise
+            raise fetches.unknown_output(error, batch) from error
         return fetches.pick(batch, outputs, own_outputs)
 
     def _plan(self, batch: Batch) -> tuple[Predictor, Fetches]:

@@ -31,6 +31,7 @@ from milepost.runners._arguments import (
     check_names,
     check_placement,
     check_roles,
+    warn_of_own_copies,
 )
 from milepost.runners._cache import Cache
 from milepost.runners._examination import Examination, Result
@@ -145,6 +146,7 @@ class InferenceRunner(Callback):
         self._feed = Feed(data, fields=fields, size=size, loading=loading)
         self._feed.declared()
         check_roles(self._feed.roles, self._inferencers)
+        warn_of_own_copies(data, shared_ids=shared_ids)
         self._predictor = partial(
             get_predictor,
             inputs=inputs,

@@ -244,7 +244,8 @@ def test_what_has_no_resamples_is_left_out_and_told(
         "give both evaluations the same `confidence`, such as 0.95"
     )
     assert main(["compare", str(one), str(one)]) == 0
-    assert "\nnot compared: validation/queries_without_relevant, " in capsys.readouterr().out
+    told = "\nnot compared (`--metric NAME` tells why): validation/queries_without_relevant,"
+    assert told in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -302,6 +303,17 @@ def test_better_and_worse_are_named_where_the_interval_and_the_name_tell(
     assert verdict("v/map@r", 0.1, 0.2) == verdict("v/error@1", -0.2, -0.1) == "better"
     assert verdict("v/map@r", -0.2, -0.1) == verdict("v/error@1", 0.1, 0.2) == "worse"
     assert verdict("v/map@r", -0.1, 0.2) == verdict("v/margin", 0.1, 0.2) == ""
+
+
+def test_where_single_queries_have_no_value_none_is_counted(runs: tuple[Path, Path]) -> None:
+    (change,) = mp.compare(*runs, metrics=["mrr"])
+
+    def cells(difference: float) -> list[str]:
+        told = dataclasses.replace(change, difference=difference, p=0.5, higher=0, lower=0, most=())
+        return comparison_text([told], "one", "two").splitlines()[-1].split()
+
+    assert cells(0.0)[7:] == ["0.5", "0", "0", "better"]
+    assert cells(0.1)[7:] == ["0.5", "better"]
 
 
 def test_the_command_prints_json(

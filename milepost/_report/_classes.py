@@ -69,7 +69,7 @@ def _table(title: str, columns: Means) -> dict[str, Any]:
         cells.append(list(map(count, column)) if name in _COUNTS else numbers(column))
     return {
         "title": f"{title}: {which}",
-        "columns": [("class", False), *((name.replace("_", " "), True) for name in columns)],
+        "columns": [("class", False), *((name, True) for name in columns)],
         "rows": [[_text(label), *row] for label, *row in zip(shown, *cells, strict=True)],
     }
 

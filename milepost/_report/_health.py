@@ -84,7 +84,8 @@ def draw_spectrum(labels: Sequence[str], tables: Sequence[Columns]) -> Figure:
         is_last = at == len(tables) - 1
         colours.append(light("blue" if is_last else "muted"))
         width = 2.2 if is_last else 0.7 + at / len(tables)
-        axes.plot(table["rank"], shown, color=colours[-1], linewidth=width)
+        alone = "o" if np.isfinite(shown).sum() == 1 else None  # a line of one point is none
+        axes.plot(table["rank"], shown, color=colours[-1], linewidth=width, marker=alone)
         ends.append(float(shown[np.isfinite(shown)][-1]) if np.isfinite(shown).any() else np.nan)
     axes.set_xlabel("rank")
     axes.set_ylabel("share of the largest")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from milepost._report._figure import SERIES, as_svg, drawn, light, new_axes, plain
+from milepost._report._figure import SERIES, as_svg, cut, drawn, light, new_axes
 from milepost._report._numbers import count
 from milepost._report._page import fill
 from milepost._report._query_tables import as_texts
@@ -45,7 +45,7 @@ def draw_map(columns: Columns) -> Figure:
     Of more than 12 classes, the 11 that most rows are of are told apart; all others are one more.
     """
     classes = _classes(columns)
-    names = [plain(_short(name)) for name in classes]
+    names = [cut(name, _LONGEST) for name in classes]
     across = min(_COLUMNS, (_WIDTH - 28) // (30 + 9 * max(map(len, names))))
     lines = -(-len(names) // across) if "label" in columns else 0
     figure, axes = new_axes(_WIDTH, 400 + 18 * lines, left=14, bottom=14 + 18 * lines)
@@ -133,7 +133,3 @@ def _in_order(label: str) -> tuple[bool, float, str]:
         return False, float(label), label
     except ValueError:
         return True, 0.0, label
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"

@@ -125,8 +125,8 @@ def draw_roc(roc: Columns, points: Sequence[Point] = (), first: Columns | None =
             x, y = curve["match_rate_impostor"], curve["match_rate_genuine"]
             axes.plot(np.maximum(x, least), y, color=light(colour), linewidth=width)
     far, tar = (np.array([getattr(x, name) for x in points]) for name in ("far", "tar"))
-    _mark(axes, points, np.maximum(far, least), tar)
     axes.set(xlim=(least, 1), ylim=(0, 1.02), xlabel="FAR", ylabel="TAR")
+    _mark(axes, points, np.maximum(far, least), tar)
     log_ticks(axes.xaxis, least)
     number_ticks(axes.yaxis, 5)
     return figure
@@ -146,11 +146,11 @@ def draw_det(roc: Columns, points: Sequence[Point] = (), first: Columns | None =
             y = _deviates(1 - curve["match_rate_genuine"], least["y"])
             axes.plot(x, y, color=light(colour), linewidth=width)
     far, tar = (np.array([getattr(x, name) for x in points]) for name in ("far", "tar"))
-    _mark(axes, points, _deviates(far, least["x"]), _deviates(1 - tar, least["y"]))
     for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
         low, high = deviates(np.array([least[name], _MOST]))
         axes.set(**{f"{name}lim": (low, high)})
         deviate_ticks(axis, low, high)
+    _mark(axes, points, _deviates(far, least["x"]), _deviates(1 - tar, least["y"]))
     axes.set(xlabel="FAR", ylabel="FRR")
     return figure
 
@@ -212,15 +212,19 @@ def _mark(
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64],
 ) -> None:
-    """Mark operating points that lie on the axes."""
+    """Mark operating points that lie on the axes, whose limits are set."""
     for at, point in enumerate(points):
         if np.isfinite(x[at]) and np.isfinite(y[at]):
+            name = cut(point.name, 24)
+            end = axes.transData.transform((x[at], y[at]))[0] + 6 + 6 * len(name)
+            fits = end < axes.figure.bbox.width
             axes.plot(x[at], y[at], "o", color=light("ink"), markersize=5, zorder=6)
             axes.annotate(
-                cut(point.name, 24),
+                name,
                 (x[at], y[at]),
-                (6, -11),
+                (6 if fits else -6, -11),
                 textcoords="offset points",
+                ha="left" if fits else "right",
                 fontsize=9,
                 zorder=5,
             )

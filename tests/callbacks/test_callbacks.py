@@ -252,6 +252,8 @@ def test_what_is_no_callback_is_an_error() -> None:
     assert str(caught.value) == (
         "`callbacks` must hold Callback objects, got <built-in function print>"
     )
+    with pytest.raises(TypeError, match=r"^`callbacks` must be a list of Callback objects, got "):
+        Callbacks(Named("validation"))  # type: ignore[arg-type]
 
 
 class Told(Solo):  # type: ignore[misc]  # final for users

@@ -54,6 +54,13 @@ def test_the_reason_names_the_metric_and_its_best() -> None:
     )
 
 
+def test_the_reason_tells_of_a_metric_that_never_was_a_number() -> None:
+    loop = train(EarlyStop(METRIC, patience=2), [math.nan, math.nan])
+    assert loop.stop_reason == (
+        "validation/map@r has not improved for 2 evaluations; it was never finite"
+    )
+
+
 def test_a_resumed_training_keeps_the_count() -> None:
     state = train(EarlyStop(METRIC, patience=3), [0.5, 0.4, 0.4]).state_dict()
     assert train(EarlyStop(METRIC, patience=3), [0.4, 0.9], state).step == 4

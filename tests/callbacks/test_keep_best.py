@@ -110,6 +110,13 @@ def test_a_rank_that_is_not_the_chief_knows_the_best_and_writes_nothing(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_metric_that_never_was_a_number_is_a_warning(tmp_path: Path) -> None:
+    keep = KeepBest(METRIC)
+    with pytest.warns(UserWarning, match=f"^KeepBest never saw a finite value of '{METRIC}'$"):
+        train(keep, [math.nan, math.nan], tmp_path)
+    assert keep.best is None
+
+
 def test_a_metric_that_never_came_is_a_warning_with_the_nearest(tmp_path: Path) -> None:
     keep = KeepBest("other/hit_rate@1")
     with pytest.warns(UserWarning, match="never saw") as caught:

@@ -75,6 +75,13 @@ def test_a_narrow_page_does_not_scroll_sideways(path: Path, show: Open) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_long_label_stays_in_its_tile(path: Path, show: Open) -> None:
+    page = show(path, 390)
+    tile = page.locator("#most-changed li:has(img)").first
+    tile.locator(".about > *").first.evaluate("label => (label.textContent = 'x'.repeat(80))")
+    assert tile.evaluate("tile => tile.scrollWidth - tile.clientWidth") <= 0
+
+
 def test_neighbours_are_told_apart_by_words_and_lines_and_lie_side_by_side(
     path: Path, show: Open
 ) -> None:

@@ -1,5 +1,7 @@
 """The drawings by themselves."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ from milepost._report._confusion import _square
 from milepost._report._curves import thinned
 from milepost._report._drawings import drawings
 from milepost._report._figure import COLOURS, as_pixels, as_svg
+from milepost._report._health import draw_spectrum
 from milepost._report._items import Item, Items
 from milepost._report._lines import Line, draw_curves
 from milepost._report._remembered import RememberedItems
+from milepost._report._thresholds import Point, draw_det, draw_roc
 from milepost.inferencers._thumbnails import as_png
 
 ROC = {
@@ -116,6 +120,22 @@ def test_of_many_classes_those_are_drawn_that_are_confused_most() -> None:
     assert names == [*range(29), 59_999]
     assert (counts[7, 29], counts[29, 7], counts[0, 0], counts.sum()) == (2, 3, 5, 155)
     assert (shares[7, 29], shares[29, 29]) == (2 / 7, 5 / 8)
+
+
+@pytest.mark.parametrize("draw", [draw_roc, draw_det])
+def test_the_names_of_points_stay_within_the_drawing(draw: Any) -> None:
+    points = [Point("eer, best_f1", 1.0, rate, rate) for rate in (0.2, 0.9, 1.0)]
+    figure = draw(ROC, points)
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 3
+    assert all(0 < box.x0 < box.x1 <= figure.bbox.width for box in boxes)
+
+
+def test_a_spectrum_of_one_value_can_be_seen() -> None:
+    one, several = np.array([1]), np.array([1, 2])
+    tables = [{"rank": x, "singular_value": 1.0 / x} for x in (one, several)]
+    lines = draw_spectrum(["first", "last"], tables).axes[0].lines
+    assert [each.get_marker() for each in lines] == ["o", "None"]
 
 
 def test_a_drawing_has_pixels_on_white() -> None:

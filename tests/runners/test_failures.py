@@ -486,6 +486,33 @@ def test_a_misspelled_field_is_found_among_the_fields_of_the_batch() -> None:
     assert "The batch has the fields 'input', 'label'; did you mean 'label'?" in str(error)
 
 
+def test_an_unknown_name_is_an_error_that_names_who_fetches_it() -> None:
+    inferencers = [ScalarStats("label"), Retrieval(labels="label"), Retrieval(name="other")]
+    error = run_to_its_error([{"input": ones, "species": np.zeros(6)}], inferencers, forward=None)
+    assert "The batch has the fields 'input', 'species'. It is fetched by " in str(error)
+    assert str(error).endswith("It is fetched by scalar_stats, retrieval, other")
+
+
+def test_an_input_that_is_not_there_is_told_once() -> None:
+    options: Any = {"forward": None, "inputs": ["inputt"]}
+    error = run_to_its_error([{"input": ones, "label": np.zeros(6)}], **options)
+    assert str(error) == (
+        "unknown input 'inputt'; did you mean 'input'? There are: 'input', 'label'"
+    )
+
+
+def test_a_list_of_single_samples_is_an_error_before_the_model_sees_one() -> None:
+    def fails(model: Any, batch: Any) -> Any:
+        raise ZeroDivisionError
+
+    samples = [{"input": np.ones(3, np.float32), "label": 1} for _ in range(4)]
+    error = run_to_its_error(samples, [ScalarStats("label")], forward=fails)
+    assert str(error) == (
+        "the fetched array 'label' must have one row for each of the 3 samples of its batch, "
+        "got shape (); a source of single samples is to be a torch Dataset or DataLoader"
+    )
+
+
 @pytest.mark.parametrize("attribute", ["name", "fetches"])
 def test_an_inferencer_without_name_or_fetches_is_an_error_at_once(attribute: str) -> None:
     inferencer = Fixed({})

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -176,5 +177,14 @@ def test_a_rehearsal_raises_what_would_end_the_training(on_error: Any) -> None:
     data = {"x": torch.ones(3)}
     with pytest.raises(ZeroDivisionError) if on_error == "raise" else nullcontext():
         InferenceRunner(data, [ScalarStats("y")], **options).rehearse(nn.Identity())
-    with pytest.raises(UnknownNameError, match=r"^unknown field or output 'y'; there are: 'x'$"):
+    with pytest.raises(UnknownNameError, match=r"there are: 'x'. It is fetched by scalar_stats$"):
         InferenceRunner(data, [ScalarStats("y")], on_error=on_error).rehearse(None)
+
+
+def test_one_source_for_queries_and_gallery_is_a_warning_unless_the_ids_are_shared() -> None:
+    arrays = {"output": np.eye(4), "label": np.arange(4) % 2}
+    roles = {"query": arrays, "gallery": arrays}
+    with pytest.warns(UserWarning, match="each query finds its own copy; say `shared_ids=True`"):
+        InferenceRunner(roles, [Retrieval()])
+    InferenceRunner(roles, [Retrieval()], shared_ids=True)
+    InferenceRunner({"query": arrays, "gallery": dict(arrays)}, [Retrieval()])
