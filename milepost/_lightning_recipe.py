@@ -30,8 +30,12 @@ def _attached(path: Path) -> Any:
     from milepost.callbacks import trainers
     from milepost.predictors._rng import preserved_rngs
 
-    with preserved_rngs():  # the training draws its numbers as it does without
-        made = RecipeFile(path, (), keys=_KEYS).make()
+    try:
+        with preserved_rngs():  # the training draws its numbers as it does without
+            made = RecipeFile(path, (), keys=_KEYS).make()
+    except Exception as error:
+        error.add_note(f"the recipe is named by the variable {VARIABLE}")
+        raise
     members = [*made["runners"].values(), *made["callbacks"]]
     if not members:
         msg = f"{VARIABLE}: {str(path)!r} has neither `runners` nor `callbacks`"

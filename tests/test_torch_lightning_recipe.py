@@ -89,3 +89,12 @@ def test_a_recipe_that_attaches_nothing_is_an_error(
     with pytest.raises(ValueError, match="has neither") as caught:
         callbacks()
     assert str(caught.value) == (f"MILEPOST_RECIPE: '{path}' has neither `runners` nor `callbacks`")
+
+
+def test_an_error_of_the_recipe_says_who_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILEPOST_RECIPE", str(tmp_path / "absent.yaml"))
+    with pytest.raises(FileNotFoundError, match=r"absent\.yaml") as caught:
+        callbacks()
+    assert caught.value.__notes__ == ["the recipe is named by the variable MILEPOST_RECIPE"]
