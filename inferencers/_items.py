@@ -119,10 +119,12 @@ class Items(Inferencer):
         """Return `"items"`: id, role, and `picture` (a PNG file) or `text` or both."""
         if not self._rows:
             return {}
-        keys = sorted(self._rows)  # ids of another role may be of another kind
-        roles, ids = zip(*keys, strict=True)
-        columns = zip(*(self._rows[key] for key in keys), strict=True)
-        table = {"id": np.array(ids), "role": np.array(roles)}
+        # as arrays: ids of another role may be of another kind
+        roles, ids = (np.array(column) for column in zip(*self._rows, strict=True))
+        order = np.lexsort((roles, ids))
+        contents = list(self._rows.values())
+        columns = zip(*(contents[at] for at in order), strict=True)
+        table = {"id": ids[order], "role": roles[order]}
         if self._pictures is not None:
             table["picture"] = np.array(next(columns), dtype=object)
         if self._texts is not None:

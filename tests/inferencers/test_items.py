@@ -84,10 +84,10 @@ def test_ids_of_two_roles_may_be_of_two_kinds() -> None:
         items.update({"id": ids, "role": np.full(2, role), "text": np.array(["x", "y"])})
     table = items.evidence()["items"]
     assert list(zip(table["role"], table["id"], strict=True)) == [
-        ("gallery", "a"),
-        ("gallery", "b"),
         ("query", "0"),
         ("query", "1"),
+        ("gallery", "a"),
+        ("gallery", "b"),
     ]
 
 
