@@ -18,6 +18,7 @@ IMAGES = Path(__file__).parent / "images"
 SHOTS: dict[str, dict[str, Any]] = {
     "report-wide.png": {"width": 1080, "height": 1420},
     "report-dark.png": {"width": 1080, "height": 1040, "dark": True, "at": "#thresholds"},
+    "report-queries.png": {"width": 1080, "height": 900, "at": "#worst-queries"},
     "report-narrow.png": {"width": 390, "height": 844, "at": "#summary"},
 }
 
