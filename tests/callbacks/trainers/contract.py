@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import milepost as mp
 from milepost.callbacks import Scheduled
+from tests.callbacks.trainers import watch
 
 METRIC = "validation/hit_rate@1"
 BATCH = 4
@@ -204,37 +205,16 @@ def _updates(plan: Plan) -> Iterator[list[dict[str, Tensor]]]:
         yield waiting
 
 
-class Watch(mp.Callback):
-    """Notes each hook, each trigger as (step, epoch), and the weights then."""
+class Watch(watch.Watch):
+    """Notes the weights at each trigger, too."""
 
     def __init__(self, every: Scheduled = "1 step") -> None:
-        self.every = every
-        self.triggers: list[tuple[int, int]] = []
+        super().__init__(every)
         self.weights: list[Weights] = []
-        self.hooks: list[str] = []
-        self.errors: list[BaseException] = []
-
-    def setup(self) -> None:
-        self.hooks.append("setup")
-
-    def before_train(self) -> None:
-        self.hooks.append("before_train")
-
-    def before_epoch(self) -> None:
-        self.hooks.append("before_epoch")
-
-    def after_epoch(self) -> None:
-        self.hooks.append("after_epoch")
 
     def trigger(self) -> None:
-        self.triggers.append((self.trainer.step, self.trainer.epoch))
+        super().trigger()
         self.weights.append(weights_of(self.trainer.model))
-
-    def on_exception(self, error: BaseException) -> None:
-        self.errors.append(error)
-
-    def after_train(self) -> None:
-        self.hooks.append("after_train")
 
 
 class Measure(mp.Callback):

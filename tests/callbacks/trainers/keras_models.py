@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from milepost.callbacks import Callback, Record, Scheduled
+from tests.callbacks.trainers.watch import Watch as Watch
 
 x = np.linspace(-1.0, 1.0, 48, dtype=np.float32).reshape(24, 2)
 y = np.sin(3 * x.sum(1, keepdims=True))
@@ -24,39 +25,6 @@ def fit(model: Any, *callbacks: Any, **options: Any) -> Any:
     """Fit with batches of two, and print nothing."""
     arguments = {"x": x, "y": y, "batch_size": 2, "verbose": 0, "shuffle": False, **options}
     return model.fit(**arguments, callbacks=list(callbacks))
-
-
-class Watch(Callback):
-    """Notes each trigger as (step, epoch), each error, and how often the training ended."""
-
-    def __init__(self, every: Scheduled = "1 step") -> None:
-        self.every = every
-        self.triggers: list[tuple[int, int]] = []
-        self.hooks: list[str] = []
-        self.errors: list[BaseException] = []
-        self.ends = 0
-
-    def setup(self) -> None:
-        self.hooks.append("setup")
-
-    def before_train(self) -> None:
-        self.hooks.append("before_train")
-
-    def before_epoch(self) -> None:
-        self.hooks.append("before_epoch")
-
-    def after_epoch(self) -> None:
-        self.hooks.append("after_epoch")
-
-    def trigger(self) -> None:
-        self.triggers.append((self.trainer.step, self.trainer.epoch))
-
-    def on_exception(self, error: BaseException) -> None:
-        self.errors.append(error)
-
-    def after_train(self) -> None:
-        self.hooks.append("after_train")
-        self.ends += 1
 
 
 class Measure(Callback):
